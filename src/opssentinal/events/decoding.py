@@ -1,0 +1,215 @@
+"""JSON → Event, strictly: whatever we would have to change or guess at is refused with the path that names it.
+
+msgspec checks shapes, types and lengths in C. What it lets through is checked here: duplicate keys (it keeps the last),
+NUL (PostgreSQL cannot store it), depth, addresses, and times that no calendar of ours can hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any
+
+import msgspec
+
+from opssentinal.errors import InvalidEvent
+from opssentinal.events.model import DEPTH_MAX, EVENT_BYTES_MAX, Change, Context, Event, to_us
+
+_decode_event = msgspec.json.Decoder(Event).decode
+_decode_batch = msgspec.json.Decoder(list[Event]).decode
+_decode_any = msgspec.json.Decoder().decode
+_encode_any = msgspec.json.Encoder().encode
+_OCCURRED_MIN = datetime(1970, 1, 1, tzinfo=UTC)
+_OCCURRED_MAX = datetime(9999, 12, 31, tzinfo=UTC) - timedelta(days=1)
+
+_KEY_MARK = b'":'
+_SPACED_COLONS = (b" :", b"\n:", b"\t:", b"\r:")
+
+
+def decode_event(raw: bytes) -> Event:
+    """Decode and validate one event. Raises InvalidEvent, whose `path` names the first thing wrong."""
+    if len(raw) > EVENT_BYTES_MAX:
+        raise InvalidEvent(f"is {len(raw):,} bytes; an event may have {EVENT_BYTES_MAX:,} at most", path="$")
+    try:
+        _refuse_duplicate_keys(raw)
+        event = _decode_event(raw)
+    except InvalidEvent:
+        raise
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _as_invalid_event(error) from error
+    return validate(event, may_hold_nul=b"\\u0000" in raw)
+
+
+def decode_events(raws: Sequence[bytes | msgspec.Raw]) -> list[Event | InvalidEvent]:
+    """Decode a batch, each item an event or the reason why it is none; never raises for the content of an item.
+
+    The whole batch is decoded in one call first; only where that fails is it taken item by item.
+    """
+    if all(len(memoryview(raw)) <= EVENT_BYTES_MAX for raw in raws):
+        joined = b"[" + b",".join(map(bytes, raws)) + b"]"
+        try:
+            _refuse_duplicate_keys(joined)
+            nul = b"\\u0000" in joined
+            events = _decode_batch(joined)
+            if len(events) == len(raws):
+                return [validate(event, may_hold_nul=nul) for event in events]
+        except (InvalidEvent, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return [_decoded_or_error(bytes(raw)) for raw in raws]  # finds which item it was, and says so
+    return [_decoded_or_error(bytes(raw)) for raw in raws]
+
+
+def _decoded_or_error(raw: bytes) -> Event | InvalidEvent:
+    try:
+        return decode_event(raw)
+    except InvalidEvent as error:
+        return error
+
+
+def validate(event: Event, *, may_hold_nul: bool = True) -> Event:
+    """Check what the types cannot say, normalise address and times to UTC in place, and return the event.
+
+    `may_hold_nul=False` spares the walk over all strings when the raw text is known to hold no NUL escape.
+    """
+    context = event.context
+    if context.api_key is not None:
+        raise InvalidEvent("is set by the server", path="$.context.api_key")
+    if context.ip is not None:
+        canonical = _canonical_ip(context.ip)
+        if canonical is None:
+            raise InvalidEvent(f"{context.ip!r} is not an IP address", path="$.context.ip")
+        if canonical != context.ip:
+            event.context = msgspec.structs.replace(context, ip=canonical)
+    occurred_at = event.occurred_at
+    if occurred_at is not None:
+        event.occurred_at = _in_utc(occurred_at)
+    if event.metadata:
+        _refuse_depth(event.metadata, 2, "$.metadata")
+    for index, change in enumerate(event.changes):
+        _refuse_depth(change.before, 4, f"$.changes[{index}].before")
+        _refuse_depth(change.after, 4, f"$.changes[{index}].after")
+    if may_hold_nul:
+        _refuse_nul(msgspec.to_builtins(event), "$")
+    return event
+
+
+def _in_utc(occurred_at: datetime) -> datetime:
+    try:
+        utc = occurred_at.astimezone(UTC)
+    except OverflowError:
+        utc = None
+    if utc is None or not _OCCURRED_MIN <= utc <= _OCCURRED_MAX:
+        raise InvalidEvent("must lie between 1970 and 9999", path="$.occurred_at")
+    return utc
+
+
+@lru_cache(maxsize=65_536)
+def _canonical_ip(text: str) -> str | None:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
+
+
+def _refuse_duplicate_keys(raw: bytes) -> None:
+    """Raise InvalidEvent when an object in `raw` has a key twice.
+
+    Every key ends in a quote and a colon, so the text holds at least as many of these as the decoded value has keys. The
+    value written out again has each key once, and the same strings: equal counts mean no key was lost. Texts that could
+    make the counts lie (space before a colon, an escaped quote spelled `\\u0022`) take the slow way, as does any difference.
+    """
+    written = _encode_any(_decode_any(raw))
+    counts_agree = raw.count(_KEY_MARK) == written.count(_KEY_MARK)
+    if counts_agree and b"\\u0022" not in raw and not any(spaced in raw for spaced in _SPACED_COLONS):
+        return
+    try:
+        json.loads(raw, object_pairs_hook=_unique_keys)
+    except RecursionError as error:
+        raise _as_invalid_event(error) from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise InvalidEvent(f"the key {twice!r} appears twice in one object", path="$")
+    return found
+
+
+def _refuse_depth(value: Any, level: int, path: str) -> None:
+    """Raise when `value`, standing at nesting level `level` (the event itself is 1), goes deeper than DEPTH_MAX."""
+    if not isinstance(value, (dict, list)):
+        return
+    if level > DEPTH_MAX:
+        raise InvalidEvent(f"is nested deeper than {DEPTH_MAX} levels", path=path)
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, (dict, list)):
+            _refuse_depth(item, level + 1, path)
+
+
+def _refuse_nul(value: Any, path: str) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise InvalidEvent("holds a NUL character, which no store can keep", path=path)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_nul(key, path)
+            _refuse_nul(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_nul(item, f"{path}[{index}]")
+
+
+def _as_invalid_event(error: Exception) -> InvalidEvent:
+    if isinstance(error, RecursionError):
+        return InvalidEvent(f"is nested deeper than {DEPTH_MAX} levels", path="$")
+    if isinstance(error, UnicodeDecodeError):
+        return InvalidEvent("is not UTF-8", path="$")
+    reason, _, place = str(error).rpartition(" - at `")
+    if not reason:
+        return InvalidEvent(str(error), path="$")
+    return InvalidEvent(_plain(reason), path=place.rstrip("`").replace("key in ", ""))
+
+
+def _plain(reason: str) -> str:
+    """msgspec's message in the words of the specification."""
+    return reason.replace("Object ", "").replace("`", "'")
+
+
+def same_content(submitted: Event, recorded: Any) -> bool:
+    """Whether `submitted`, sent again under an id that is taken, says what the `recorded` event says.
+
+    What the caller left out and the log filled in does not count, nor does what has been erased since.
+    """
+    who_kept, what_kept = "who" not in recorded.erased, "what" not in recorded.erased
+    return bool(
+        submitted.action == recorded.action
+        and submitted.outcome == recorded.outcome
+        and (submitted.occurred_at is None or to_us(submitted.occurred_at) == to_us(recorded.occurred_at))
+        and (submitted.source is None or submitted.source == recorded.source)
+        and submitted.tenant == recorded.tenant
+        and (
+            not who_kept or (submitted.actor == recorded.actor and _told(submitted.context) == _told(recorded.context))
+        )
+        and (
+            not what_kept
+            or (
+                submitted.targets == recorded.targets
+                and submitted.metadata == recorded.metadata
+                and submitted.message == recorded.message
+                and list(map(_sides, submitted.changes)) == list(map(_sides, recorded.changes))
+            )
+        )
+    )
+
+
+def _told(context: Context) -> Context:
+    """The context without what the server adds, which may differ when another key sends the event again."""
+    return msgspec.structs.replace(context, api_key=None) if context.api_key else context
+
+
+def _sides(change: Change) -> tuple[str, Any, Any]:
+    return change.field, change.before, change.after

@@ -1,0 +1,157 @@
+"""Event ⇄ the three strings the ledger keeps: entry, who and what. The bytes are docs/spec/entry.md.
+
+An entry holds no personal data and only the digests of its two parts, so a part can be erased while every hash above it
+stays true. Each part carries 128 random bits, so that nobody can guess an erased text from its digest.
+"""
+
+from __future__ import annotations
+
+import os
+from binascii import b2a_base64
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from opssentinal.events.model import Actor, Change, Context, Event, RecordedEvent, Target, from_us
+
+ENTRY_VERSION = 1
+_WHO = b',"who":"'
+_WHAT = b'","what":"'
+_END = b'"}'
+
+
+class _Head(msgspec.Struct):
+    v: int
+    id: str | UUID
+    recorded_at: datetime
+    occurred_at: datetime
+    action: str
+    outcome: str
+    source: str
+    tenant: str | None
+
+
+class _Who(msgspec.Struct):
+    nonce: str
+    actor: Actor
+    context: Context
+
+
+class _What(msgspec.Struct):
+    nonce: str
+    targets: list[Target]
+    changes: list[Change]
+    metadata: dict[str, Any]
+    message: str | None
+
+
+class _HeadRead(msgspec.Struct):
+    v: Literal[1]
+    id: UUID
+    recorded_at: datetime
+    occurred_at: datetime
+    action: str
+    outcome: str
+    source: str
+    tenant: str | None = None
+
+
+class EncodedEvent(NamedTuple):
+    """One event as stored: `head` is the entry up to its digests; `who` and `what` are whole lines without newline."""
+
+    head: bytes
+    who: bytes
+    what: bytes
+
+    @property
+    def entry(self) -> bytes:
+        """The canonical bytes, whose hash is the leaf of the tree."""
+        return entry_of(self.head, digest_of(self.who), digest_of(self.what))
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_head = msgspec.json.Decoder(_HeadRead).decode
+_decode_who = msgspec.json.Decoder(_Who).decode
+_decode_what = msgspec.json.Decoder(_What).decode
+
+
+def encode_events(events: Sequence[Event], recorded_at_us: int) -> tuple[list[EncodedEvent], list[bytes]]:
+    """Encode validated events of one commit; return them and their entries, in order.
+
+    `recorded_at_us` is the commit's time in µs since the epoch. Every event must have its `source`; an absent id becomes a
+    UUIDv7 of this time (RFC 9562, Section 5.7), an absent `occurred_at` this time.
+    """
+    recorded_at = from_us(recorded_at_us)
+    random = os.urandom(48 * len(events)).hex()
+    time_hex = f"{recorded_at_us // 1000:012x}"
+    id_prefix = f"{time_hex[:8]}-{time_hex[8:]}-7"
+    encoded, entries = [], []
+    at = 0
+    for event in events:
+        id_: str | UUID | None = event.id
+        if id_ is None:
+            r = random[at + 64 : at + 96]
+            id_ = f"{id_prefix}{r[:3]}-{'89ab'[int(r[3], 16) & 3]}{r[4:7]}-{r[7:19]}"
+        source = event.source
+        if source is None:
+            raise ValueError("an event reaches the ledger with its source")
+        who = _encode(_Who(random[at : at + 32], event.actor, event.context))
+        what = _encode(_What(random[at + 32 : at + 64], event.targets, event.changes, event.metadata, event.message))
+        head = _encode(
+            _Head(
+                ENTRY_VERSION, id_, recorded_at, event.occurred_at or recorded_at,
+                event.action, event.outcome, source, event.tenant,
+            )
+        )[:-1]  # fmt: skip
+        encoded.append(EncodedEvent(head, who, what))
+        entries.append(
+            head + _WHO + b2a_base64(sha256(who).digest(), newline=False)
+            + _WHAT + b2a_base64(sha256(what).digest(), newline=False) + _END
+        )  # fmt: skip
+        at += 96
+    return encoded, entries
+
+
+def digest_of(part: bytes) -> bytes:
+    """The base64 SHA-256 of a who or what line; of an erased part, whose line is its digest, the line itself."""
+    return part if is_erased(part) else b2a_base64(sha256(part).digest(), newline=False)
+
+
+def is_erased(part: bytes) -> bool:
+    """Whether a who or what line has been replaced by its digest (a part with text is a JSON object)."""
+    return not part.startswith(b"{")
+
+
+def entry_of(head: bytes, who_digest: bytes, what_digest: bytes) -> bytes:
+    """The entry's canonical bytes from its head and the base64 digests of its parts."""
+    return head + _WHO + who_digest + _WHAT + what_digest + _END
+
+
+def decode_recorded(seq: int, head: bytes, who: bytes, what: bytes) -> RecordedEvent:
+    """The event at `seq` from its three stored lines. Raises msgspec.MsgspecError where a line is not ours."""
+    top = _decode_head(head + b"}")
+    erased: list[Literal["who", "what"]] = []
+    actor, context = None, Context()
+    if is_erased(who):
+        erased.append("who")
+    else:
+        said = _decode_who(who)
+        actor, context = said.actor, said.context
+    targets: list[Target] = []
+    changes: list[Change] = []
+    metadata: dict[str, Any] = {}
+    message = None
+    if is_erased(what):
+        erased.append("what")
+    else:
+        done = _decode_what(what)
+        targets, changes, metadata, message = done.targets, done.changes, done.metadata, done.message
+    return RecordedEvent(
+        id=top.id, seq=seq, action=top.action, outcome=top.outcome, occurred_at=top.occurred_at,
+        recorded_at=top.recorded_at, actor=actor, targets=targets, context=context, changes=changes,
+        metadata=metadata, message=message, source=top.source, tenant=top.tenant, erased=erased,
+    )  # fmt: skip

@@ -1,0 +1,12 @@
+"""Every address of the product's pages; each room brings its own."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("opssentinal.web.urls")),
+    path("", include("opssentinal.workspace.urls")),
+    path("insights/exports/", include("opssentinal.exports.urls")),
+    path("settings/data-retention/", include("opssentinal.retention.urls")),
+    path("settings/api-keys/", include("opssentinal.apikeys.urls")),
+    path("api/", include("opssentinal.api.urls")),
+]
