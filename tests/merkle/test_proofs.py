@@ -12,6 +12,7 @@ from opssentinal.merkle import (
     TileError,
     consistency_proof,
     inclusion_proof,
+    node_hash,
     root,
     tile_width,
     verify_consistency,
@@ -162,6 +163,24 @@ def test_hashes_cut_elsewhere_are_refused() -> None:
     verify_inclusion(leaf, 0, 2, [sibling], tree_root)
     with pytest.raises(ProofError, match="32 bytes"):
         verify_inclusion(leaf[:31], 0, 2, [leaf[31:] + sibling], tree_root)
+    verify_consistency(1, 2, leaf, tree_root, [sibling])
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_consistency(1, 2, leaf[:31], tree_root, [leaf[31:] + sibling])
+
+
+def test_sizes_that_the_root_does_not_have_are_refused() -> None:
+    """A proof cannot claim a smaller tree than its root is of, by going on above that tree's own root."""
+    with pytest.raises(ProofError, match="too long"):
+        verify_inclusion(TREE.leaves[1], 0, 1, [TREE.leaves[0]], TREE.mth(0, 2))
+    above = TREE.mth(8, 16)
+    proof = TREE.subproof(5, 0, 6, True)
+    verify_consistency(5, 6, TREE.mth(0, 5), TREE.mth(0, 6), proof)
+    roots = node_hash(above, TREE.mth(0, 5)), node_hash(above, TREE.mth(0, 6))
+    with pytest.raises(ProofError, match="too long"):
+        verify_consistency(5, 6, *roots, [*proof, above])
+    for first, second in ((3, 1), (5, 1), (7, 1)):
+        with pytest.raises(ProofError, match="no proof"):
+            verify_consistency(first, second, above, above, [above])
 
 
 def test_a_rewritten_log_cannot_be_proved_consistent() -> None:
@@ -200,9 +219,11 @@ def test_damaged_tiles_are_refused() -> None:
             return self.content
 
     whole = NaiveReader(TREE, 300).hashes(0, 0)
-    for content in (b"", whole[:-32], whole[:-1], whole + bytes(32)):
+    for content, size in ((b"", 255), (whole[:-64], 255), (whole[:-1], 100), (whole + bytes(32), 255)):
         with pytest.raises(TileError):
-            inclusion_proof(3, 256, Damaged(content))
+            root(size, Damaged(content))
+        with pytest.raises(TileError):
+            inclusion_proof(3, size, Damaged(content))
 
 
 @settings(deadline=None)
