@@ -30,6 +30,7 @@ class Field(msgspec.Struct, frozen=True):
     """One field. `matches` is its sentence in the guide, `example` a value of it.
 
     `folds_case`: a store compares lower case with lower case (SQL's `lower()`), otherwise exactly.
+    `lower_case`: stored values are lower case, so a value is brought to it here and compared exactly.
     `wildcards`: `*` in a value is a wildcard. `choices`: the only values there are, if not empty.
     """
 
@@ -37,18 +38,19 @@ class Field(msgspec.Struct, frozen=True):
     matches: str
     example: str
     folds_case: bool = False
+    lower_case: bool = False
     wildcards: bool = True
     choices: tuple[str, ...] = ()
 
 
-# The order is that of chips and of the printed query. `tenant` and `source` never fold case: "Acme" and "acme" are two
-# tenants, and a key bound to one must not read the other.
+# The order is that of chips and of the printed query. `tenant` never folds case: "Acme" and "acme" are two tenants,
+# and a key bound to one must not read the other.
 FIELDS: Final[dict[str, Field]] = {
     field.name: field
     for field in (
         Field("actor", "who did it: the actor's id, e-mail or name", "alice@example.com", folds_case=True),
         Field("actor_type", "the kind of actor", "user", folds_case=True),
-        Field("action", "what was done", "user.*"),
+        Field("action", "what was done", "user.*", lower_case=True),
         Field("category", "the group the event type belongs to", "data_access", wildcards=False, choices=CATEGORIES),
         Field("is", "a mark of the event type", "sensitive", wildcards=False, choices=MARKS),
         Field("outcome", "how it ended", "denied", wildcards=False, choices=OUTCOMES),
@@ -58,7 +60,7 @@ FIELDS: Final[dict[str, Field]] = {
         Field("ua", "the user agent", "*Firefox*", folds_case=True),
         Field("session", "the session", "sess_81f2"),
         Field("request", "the request", "req_5521"),
-        Field("source", "the program that sent the event", "billing"),
+        Field("source", "the program that sent the event", "billing", lower_case=True),
         Field("tenant", "the organisation the event belongs to", "acme"),
         Field("id", "the event's own id", "0193a4c2-7d1e-7c3a-9b52-6f1f2f0c9d11", wildcards=False),
     )
@@ -95,7 +97,7 @@ def field_named(name: str) -> Field:
 def canonical(field_name: str, value: str) -> str:
     """Check one value of a field and return its one canonical form; InvalidQuery says what is wrong with it."""
     field = field_named(field_name)
-    if field_name == "action":
+    if field.lower_case:
         value = value.lower()
     check_characters(value, field_name)
     if field.choices:
@@ -123,6 +125,26 @@ def canonical_text(value: str) -> str:
     return pattern.joined(tuple(parts))
 
 
+def from_event(field_name: str, text: str) -> str:
+    """Return the value that matches text as it stands in an event, whatever is in it.
+
+    What no value may hold becomes `*`: control characters, and the rest of a text that is too long.
+    """
+    if not field_named(field_name).wildcards:
+        return canonical(field_name, text)
+    parts, room = [""], VALUE_CHARS_MAX - 1
+    for char in text:
+        room -= 2 if char in "*\\" else 1
+        if room < 0:
+            parts.append("")
+            break
+        if _is_control(char):
+            parts.append("")
+        else:
+            parts[-1] += char
+    return canonical(field_name, pattern.joined(tuple(parts)))
+
+
 def check_characters(value: str, where: str) -> None:
     """Refuse an empty or over-long value, control characters (NUL among them) and halves of surrogate pairs."""
     if not value:
@@ -135,7 +157,7 @@ def check_characters(value: str, where: str) -> None:
             hint=f"At most {VALUE_CHARS_MAX}; shorten it with *.",
         )
     for char in value:
-        if unicodedata.category(char) in ("Cc", "Cs"):
+        if _is_control(char):
             raise InvalidQuery(
                 f"A value of {where} contains the character U+{ord(char):04X}.",
                 hint="Remove control characters, or put * in their place.",
@@ -144,8 +166,12 @@ def check_characters(value: str, where: str) -> None:
 
 def shown(text: str) -> str:
     """Return text that is safe and short enough to be repeated in an error message."""
-    clean = "".join("�" if unicodedata.category(char) in ("Cc", "Cs") else char for char in text[:60])
+    clean = "".join("�" if _is_control(char) else char for char in text[:60])
     return clean + ("…" if len(text) > 60 else "")
+
+
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cs")
 
 
 def _choice(field: Field, value: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from opssentinal.errors import InvalidQuery
-from opssentinal.query import fields, instant, pattern
+from opssentinal.query import fields, instant
 
 VALUES_MAX: Final = 100
 # In all values together: a hundred event ids fit. The text form of any filter then fits `language.TEXT_CHARS_MAX`.
@@ -65,7 +65,8 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     * A value is `pattern.pieces(value)`: one piece is compared with the whole of the stored value, more pieces have any
       run of characters (also none) between them. `*` alone: the event has this field.
-    * `fields.FIELDS[field].folds_case` says whether case counts. Actions are lower case here as they are in events.
+    * `fields.FIELDS[field].folds_case` says whether case counts. Values of `lower_case` fields are
+      lower case here as they are in events.
     * `actor` compares with the actor's id, e-mail and name, `target` with those of each target; one that matches is
       enough. `target_type` likewise. `session` and `request` are `context.session_id` and `context.request_id`.
     * `ip` is an address or network, canonical: `ipaddress.ip_network(value)` reads both. An IPv4 network contains IPv4
@@ -115,7 +116,7 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
         The first Term of the field is widened by it; without one, the filter is narrowed to it. No longer excluded.
         """
-        value = _literal(field, value)
+        value = fields.from_event(field, value)
         base = self.without(field, value, negated=True)
         terms = list(base.terms)
         for place, term in enumerate(terms):
@@ -128,7 +129,7 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     def excluding(self, field: str, value: str) -> Filter:
         """Return this filter without events whose field is `value`, taken literally as it stands in an event."""
-        value = _literal(field, value)
+        value = fields.from_event(field, value)
         base = self.without(field, value)
         return msgspec.structs.replace(base, terms=(*base.terms, Term(field, (value,), negated=True)))
 
@@ -167,10 +168,6 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             raise InvalidQuery(
                 f"This is no filter: {error}.", hint="A filter has after, before, terms and text, and nothing else."
             ) from error
-
-
-def _literal(field: str, value: str) -> str:
-    return fields.canonical(field, pattern.literal(value) if fields.field_named(field).wildcards else value)
 
 
 def _canonical_terms(terms: Iterable[Term]) -> tuple[Term, ...]:

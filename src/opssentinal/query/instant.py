@@ -37,11 +37,12 @@ def parse_instant(text: str, tz: tzinfo = UTC, now: datetime | None = None, *, e
     now = now or datetime.now(UTC)
     if now.tzinfo is None:
         raise ValueError("now must be an aware datetime")
+    now = now.astimezone(UTC)  # in a zone with clock changes, datetime would count back on the clock, not in time
     try:
         day = _day(text, tz, now)
         if day is not None:
             return checked(day_start(day + timedelta(days=1) if end else day, tz))
-        moment = _relative(text, now) or datetime.fromisoformat(text)
+        moment = _relative(text, now) or _time(text)
         return checked(moment.replace(tzinfo=tz) if moment.tzinfo is None else moment)
     except OverflowError as error:
         raise _out_of_range(f"“{shown(text)}”") from error
@@ -100,9 +101,21 @@ def _day(text: str, tz: tzinfo, now: datetime) -> date | None:
     if word in ("today", "yesterday"):
         return now.astimezone(tz).date() - timedelta(days=word == "yesterday")
     try:
-        return date.fromisoformat(text)
+        return date.fromisoformat(text) if _begins_with_date(text) else None
     except ValueError:
         return None
+
+
+def _time(text: str) -> datetime:
+    """Read a date and time, naive or not. RFC 3339, Section 5.6; seconds, fractions and offset may be missing."""
+    if not _begins_with_date(text) or text[10:11] not in ("T", "t", " "):
+        raise ValueError(text)
+    return datetime.fromisoformat(text)
+
+
+def _begins_with_date(text: str) -> bool:
+    # fromisoformat also takes ISO 8601's weeks, unseparated digits (a number of seconds would pass) and any separator.
+    return text[4:8:3] == "--"
 
 
 def _relative(text: str, now: datetime) -> datetime | None:
