@@ -1,0 +1,26 @@
+"""What the shell around every page shows: navigation for this person's role, workspace, theme, demo banner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from opssentinal.web.navigation import account_links, sections
+
+THEME_COOKIE = "theme"
+THEMES = ("light", "dark")
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """Give `nav` (sections with links), `user_links`, `theme` ("light", "dark" or "" for the system's) and `demo`."""
+    theme = request.COOKIES.get(THEME_COOKIE, "")
+    user = getattr(request, "user", None)  # absent where a response is made before the session is read
+    known = user is not None and user.is_authenticated
+    return {
+        "nav": sections(user, request.path) if known else [],
+        "user_links": account_links() if known else [],
+        "theme": theme if theme in THEMES else "",
+        "demo": settings.CONFIG.demo,
+    }

@@ -1,0 +1,28 @@
+"""`{% time moment %}`: an instant in the zone of the page, with UTC on hover and for machines.
+
+The zone is Django's current one (`timezone.override` around rendering); the page says which it is.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+_FORMATS = {"second": "%Y-%m-%d %H:%M:%S", "minute": "%Y-%m-%d %H:%M", "day": "%d %b %Y"}
+
+
+@register.simple_tag
+def time(moment: datetime | None, precision: str = "second") -> SafeString | str:
+    """Write an aware datetime; `precision` is second, minute, day or full (all digits and the zone's name)."""
+    if moment is None:
+        return "—"
+    utc = moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    local = moment.astimezone(timezone.get_current_timezone())
+    text = f"{local:%Y-%m-%d %H:%M:%S.%f %Z}" if precision == "full" else format(local, _FORMATS[precision])
+    return format_html('<time datetime="{}" title="{}">{}</time>', utc, utc, text)

@@ -1,0 +1,33 @@
+"""The start page and the choice of theme."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
+
+from opssentinal.web.context_processors import THEME_COOKIE, THEMES
+
+_YEAR_S = 365 * 24 * 3600
+
+
+@login_required
+def start(request: HttpRequest) -> HttpResponse:
+    """Send each to the first page of their own: admins to the log, others to the catalogue."""
+    return redirect("web:log" if request.user.is_admin else "web:event_types")
+
+
+@require_POST
+def theme(request: HttpRequest) -> HttpResponse:
+    """Keep the chosen theme in a cookie, or follow the system again, and go back to the page it was chosen on."""
+    target = request.POST.get("next", "")
+    safe = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
+    response = HttpResponseRedirect(target if safe else "/")
+    chosen = request.POST.get("theme")
+    if chosen in THEMES:
+        response.set_cookie(THEME_COOKIE, chosen, max_age=_YEAR_S, samesite="Lax", secure=request.is_secure())
+    else:
+        response.delete_cookie(THEME_COOKIE, samesite="Lax")
+    return response
