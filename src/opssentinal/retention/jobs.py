@@ -1,0 +1,121 @@
+"""The nightly work: prune audit events past their retention, and, apart from it, the standard cleanup.
+
+The back asks `…_if_due` now and then; the commands run the same functions at once. Each run leaves a row, and a run that
+removed events an event, even where it failed half way.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from django.db import DatabaseError
+from django.utils.timezone import now as utc_now
+
+from opssentinal.errors import OpsSentinalError
+from opssentinal.events.model import Actor, Context, Event, Target, to_us
+from opssentinal.ledger import pruning, reader
+from opssentinal.ledger.recording import recording
+from opssentinal.retention import cleanup, policy
+from opssentinal.retention.models import RetentionRun
+from opssentinal.workspace.preferences import preferences
+
+NIGHTLY_ACTOR = Actor(type="system", id="retention", name="Nightly retention")
+
+_log = logging.getLogger(__name__)
+
+
+def prune_if_due(now: datetime | None = None) -> RetentionRun | None:
+    """Run the audit retention if a night has passed since it last succeeded; return the run, or None if it is not due."""
+    now = now or utc_now()
+    due = next_prune(now)
+    return run_prune(NIGHTLY_ACTOR, now=now) if due is not None and due <= now else None
+
+
+def cleanup_if_due(now: datetime | None = None) -> RetentionRun | None:
+    """Run the standard cleanup if a night has passed since it last succeeded; return the run, or None if it is not due."""
+    now = now or utc_now()
+    return run_cleanup(now=now) if next_cleanup(now) <= now else None
+
+
+def next_prune(now: datetime) -> datetime | None:
+    """When the audit retention runs next, or None while events are kept for ever; past or now means at once."""
+    if preferences().audit_retention_days is None:
+        return None
+    return _next(RetentionRun.Kind.AUDIT, now)
+
+
+def next_cleanup(now: datetime) -> datetime:
+    """When the standard cleanup runs next; past or now means at once."""
+    return _next(RetentionRun.Kind.CLEANUP, now)
+
+
+def last_run(kind: str) -> RetentionRun | None:
+    """The run of this kind that began last, however it ended."""
+    return RetentionRun.objects.filter(kind=kind).first()
+
+
+def _next(kind: str, now: datetime) -> datetime:
+    runs = RetentionRun.objects.filter(kind=kind)
+    succeeded = runs.filter(finished_at__isnull=False, error="").first()
+    tried = runs.first()
+    return policy.next_due(now, succeeded and succeeded.started_at, tried and tried.started_at)
+
+
+def run_prune(actor: Actor, context: Context | None = None, *, now: datetime | None = None) -> RetentionRun:
+    """Prune every event recorded longer ago than the configured retention; return the run, whose `error` tells a failure.
+
+    What has been pruned stays pruned if a later bundle fails. With a retention “for ever” it removes nothing.
+    """
+    now = now or utc_now()
+    days = preferences().audit_retention_days
+    run = RetentionRun.objects.create(kind=RetentionRun.Kind.AUDIT, started_at=now, retention_days=days)
+    before = reader.head().minimum_index
+    try:
+        if days is not None:
+            report = pruning.prune(to_us(policy.cutoff(now, days)))
+            run.events = report.events
+    except (OpsSentinalError, DatabaseError) as error:
+        _log.exception("pruning failed")
+        run.error = str(error)
+        run.events = reader.head().minimum_index - before  # at least these are gone, and must not go unrecorded
+    run.minimum_index = reader.head().minimum_index
+    _finish(run, now, actor, context or Context())
+    return run
+
+
+def _finish(run: RetentionRun, now: datetime, actor: Actor, context: Context) -> None:
+    run.finished_at = max(utc_now(), now)
+    with recording() as record:
+        run.save()
+        if run.events:
+            record(
+                Event(
+                    action="retention.pruned",
+                    outcome="failure" if run.error else "success",
+                    actor=actor,
+                    context=context,
+                    targets=[Target(type="audit_log", id="audit_log", name=f"{run.events:,} events")],
+                    metadata={
+                        "events": run.events,
+                        "minimum_index": run.minimum_index,
+                        "retention_days": run.retention_days,
+                        "recorded_before": policy.cutoff(now, run.retention_days or 0).isoformat(),
+                    },
+                )
+            )
+
+
+def run_cleanup(*, now: datetime | None = None) -> RetentionRun:
+    """Run the standard cleanup; return the run, whose `error` tells a failure."""
+    now = now or utc_now()
+    run = RetentionRun.objects.create(kind=RetentionRun.Kind.CLEANUP, started_at=now)
+    try:
+        run.sessions = cleanup.delete_expired_sessions(now, preferences())
+        run.exports = cleanup.delete_expired_exports(now)
+    except (OpsSentinalError, DatabaseError, OSError) as error:
+        _log.exception("the standard cleanup failed")
+        run.error = str(error)
+    run.finished_at = max(utc_now(), now)
+    run.save()
+    return run
