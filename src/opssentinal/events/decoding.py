@@ -40,7 +40,7 @@ def decode_event(raw: bytes) -> Event:
         raise
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _as_invalid_event(error) from error
-    return validate(event, may_hold_nul=b"\\u0000" in raw)
+    return _from_caller(event, may_hold_nul=b"\\u0000" in raw)
 
 
 def decode_events(raws: Sequence[bytes | msgspec.Raw]) -> list[Event | InvalidEvent]:
@@ -55,7 +55,7 @@ def decode_events(raws: Sequence[bytes | msgspec.Raw]) -> list[Event | InvalidEv
             nul = b"\\u0000" in joined
             events = _decode_batch(joined)
             if len(events) == len(raws):
-                return [validate(event, may_hold_nul=nul) for event in events]
+                return [_from_caller(event, may_hold_nul=nul) for event in events]
         except (InvalidEvent, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return [_decoded_or_error(bytes(raw)) for raw in raws]  # finds which item it was, and says so
     return [_decoded_or_error(bytes(raw)) for raw in raws]
@@ -68,14 +68,18 @@ def _decoded_or_error(raw: bytes) -> Event | InvalidEvent:
         return error
 
 
+def _from_caller(event: Event, *, may_hold_nul: bool) -> Event:
+    if event.context.api_key is not None:
+        raise InvalidEvent("is set by the server", path="$.context.api_key")
+    return validate(event, may_hold_nul=may_hold_nul)
+
+
 def validate(event: Event, *, may_hold_nul: bool = True) -> Event:
     """Check what the types cannot say, normalise address and times to UTC in place, and return the event.
 
     `may_hold_nul=False` spares the walk over all strings when the raw text is known to hold no NUL escape.
     """
     context = event.context
-    if context.api_key is not None:
-        raise InvalidEvent("is set by the server", path="$.context.api_key")
     if context.ip is not None:
         canonical = _canonical_ip(context.ip)
         if canonical is None:
@@ -107,10 +111,12 @@ def _in_utc(occurred_at: datetime) -> datetime:
 
 @lru_cache(maxsize=65_536)
 def _canonical_ip(text: str) -> str | None:
+    """As `ipaddress` writes it; an IPv4 address mapped into IPv6 as IPv4, a link-local one without its local zone."""
     try:
-        return str(ip_address(text))
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _refuse_duplicate_keys(raw: bytes) -> None:

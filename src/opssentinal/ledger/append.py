@@ -1,0 +1,106 @@
+"""append(): the one way into the log, inside the caller's transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from opssentinal.events.decoding import same_content
+from opssentinal.events.encoding import encode_events
+from opssentinal.events.model import Event
+from opssentinal.ledger import event_ids, tiles
+from opssentinal.ledger.bundle import pack
+from opssentinal.ledger.head import Head, lock_head, write_head
+from opssentinal.ledger.reader import read_events
+from opssentinal.ledger.receipts import Receipt
+from opssentinal.merkle import leaf_hashes
+
+
+def append(events: Sequence[Event], *, now_us: int | None = None) -> list[Receipt]:
+    """Append validated events, each with its `source`, in order; return a receipt for each, in order.
+
+    Runs in the caller's transaction and must be the last thing it does, since it locks the head until the end: the events
+    are recorded if and only if that transaction commits, and durable when the commit returns. An event whose id its source
+    used before is not appended again (see Receipt). `now_us` is the clock in µs since the epoch; recorded_at never runs
+    backwards, so a clock that was set back records the newest time seen until it has caught up.
+
+    Raises IntegrityError where the head is damaged; then nothing may be appended until somebody has looked.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("append() runs inside a transaction, which decides whether the events happened")
+    if not events:
+        return []
+    with connection.cursor() as cursor:
+        head = lock_head(cursor)
+        taken = event_ids.find(cursor, events)
+        fresh, receipts = _without_repeats(events, taken, head.size)
+        if fresh:
+            now_us = time.time_ns() // 1000 if now_us is None else now_us
+            ids = _write(cursor, head, fresh, max(now_us, head.recorded_at_us))
+            accepted = iter(ids)
+            receipts = [receipt or next(accepted) for receipt in receipts]
+    return [receipt for receipt in receipts if receipt is not None]
+
+
+def _without_repeats(
+    events: Sequence[Event], taken: dict[tuple[str, UUID], int], size: int
+) -> tuple[list[Event], list[Receipt | None]]:
+    """Part the events that are new from those whose id is taken, by the log or by one before it in the same batch.
+
+    The receipts hold None where an event is new.
+    """
+    if not taken and all(event.id is None for event in events):
+        return list(events), [None] * len(events)
+    recorded = read_events(taken.values())
+    fresh: list[Event] = []
+    receipts: list[Receipt | None] = []
+    pending: dict[tuple[str, UUID], int] = {}
+    for event in events:
+        if event.id is None:
+            fresh.append(event)
+            receipts.append(None)
+            continue
+        key = (event.source or "", event.id)
+        seq = taken.get(key)
+        if seq is not None:
+            same = seq in recorded and same_content(event, recorded[seq])
+        elif (at := pending.get(key)) is not None:
+            seq, same = size + at, event == fresh[at]
+        else:
+            pending[key] = len(fresh)
+            fresh.append(event)
+            receipts.append(None)
+            continue
+        receipts.append(Receipt(event.id, seq, "duplicate" if same else "conflict"))
+    return fresh, receipts
+
+
+def _write(cursor: Any, head: Head, events: list[Event], recorded_at_us: int) -> list[Receipt]:
+    encoded, entries = encode_events(events, recorded_at_us)
+    growth = head.frontier.append(leaf_hashes(entries))
+    heads, whos, whats = zip(*encoded, strict=True)
+    cursor.execute(
+        "INSERT INTO ledger_bundle VALUES (%s, %s, %s, %s, %s, %s, %s, NULL)",
+        [head.size, len(events), recorded_at_us, recorded_at_us, pack(heads), pack(whos), pack(whats)],
+    )
+    tiles.extend(cursor, growth)
+    event_ids.insert(cursor, events, head.size)
+    write_head(
+        cursor, Head(growth.frontier.size, growth.frontier.root(), growth.frontier, head.minimum_index, recorded_at_us)
+    )
+    return [
+        Receipt(event.id or _id_of(line), seq, "accepted")
+        for seq, (event, line) in enumerate(zip(events, heads, strict=True), head.size)
+    ]
+
+
+_ID_FROM = len('{"v":1,"id":"')
+
+
+def _id_of(head_line: bytes) -> UUID:
+    """The id that the encoder gave an event which brought none; it stands at a fixed place of the entry."""
+    return UUID(head_line[_ID_FROM : _ID_FROM + 36].decode())

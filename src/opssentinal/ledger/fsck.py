@@ -1,0 +1,168 @@
+"""fsck: derive every leaf hash, tile, root and index row again from the stored text, and compare.
+
+Shares nothing with the write path but the hash functions: what append() wrote, this computes in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+from django.db import connection
+
+from opssentinal.errors import OpsSentinalError
+from opssentinal.events.model import to_us
+from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row
+from opssentinal.ledger.head import Head, head
+from opssentinal.merkle import HASH_BYTES, TILE_WIDTH, Frontier
+
+_PROBLEMS_MAX = 100
+
+
+@dataclass
+class FsckReport:
+    """`size` entries were checked, `pruned` of them by their leaf hash alone. The log is sound where `problems` is empty."""
+
+    size: int = 0
+    pruned: int = 0
+    bundles: int = 0
+    tiles: int = 0
+    ids: int = 0
+    root: bytes = b""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything that was derived agrees with what is stored."""
+        return not self.problems
+
+    def problem(self, text: str) -> None:
+        """Note a finding; the first hundred are kept."""
+        if len(self.problems) < _PROBLEMS_MAX:
+            self.problems.append(text)
+
+
+def fsck(progress: Callable[[int, int], None] | None = None) -> FsckReport:
+    """Check the whole log as it stands now; `progress` is told the entries done and to do.
+
+    Reads without locking: entries appended meanwhile are not looked at. Never raises for what it finds.
+    """
+    report = FsckReport()
+    try:
+        top = head()
+    except OpsSentinalError as error:
+        report.problem(str(error))
+        return report
+    frontier = Frontier()
+    newest_us = 0
+    for bundle in _bundles(report, top.size):
+        if bundle.first_seq != frontier.size:
+            report.problem(f"After seq {frontier.size} the next bundle begins at {bundle.first_seq}.")
+            return report
+        newest_us = _check_bundle(report, bundle, top, newest_us)
+        growth = frontier.append(bundle.leaf_hashes()[: top.size - frontier.size])
+        for level, hashes in growth.tile_hashes.items():
+            _check_tiles(report, level, (growth.frontier.size >> 8 * level) - len(hashes), hashes)
+        frontier = growth.frontier
+        report.size, report.bundles = frontier.size, report.bundles + 1
+        if progress is not None:
+            progress(frontier.size, top.size)
+    _check_head(report, top, frontier)
+    return report
+
+
+def _bundles(report: FsckReport, size: int) -> Iterator[Bundle]:
+    position = 0
+    while position < size:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {COLUMNS} FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s ORDER BY first_seq LIMIT 16",
+                [position, size],
+            )
+            rows = cursor.fetchall()
+        if not rows:
+            return
+        for row in rows:
+            try:
+                bundle = from_row(row)
+                yield bundle
+            except OpsSentinalError as error:
+                report.problem(f"Bundle at seq {row[0]}: {error.detail}")
+                return
+            position = bundle.end_seq
+
+
+def _check_bundle(report: FsckReport, bundle: Bundle, top: Head, newest_us: int) -> int:
+    """Compare a bundle's text with its row, the minimum index and the id table; return its newest recorded_at."""
+    place = f"Bundle at seq {bundle.first_seq}"
+    if bundle.is_pruned:
+        report.pruned += bundle.count
+        if bundle.end_seq > top.minimum_index:
+            report.problem(f"{place}: it is pruned although the minimum index is {top.minimum_index}.")
+        return bundle.recorded_to_us
+    if bundle.first_seq < top.minimum_index:
+        report.problem(f"{place}: it still has its text although the minimum index is {top.minimum_index}.")
+    try:
+        events = list(bundle.events())
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        report.problem(f"{place}: an event cannot be read: {error}")
+        return newest_us
+    times = [to_us(event.recorded_at) for event in events]
+    if times != sorted(times) or times[0] < newest_us:
+        report.problem(f"{place}: recorded_at runs backwards.")
+    # The range of a bundle that compaction cut may be that of the bundles it came from: wider, never narrower.
+    if times[0] < bundle.recorded_from_us or times[-1] > bundle.recorded_to_us:
+        report.problem(f"{place}: its recorded_at range does not hold its events.")
+    _check_ids(report, place, {(event.source, event.id.bytes): event.seq for event in events})
+    return times[-1]
+
+
+def _check_ids(report: FsckReport, place: str, seqs: dict[tuple[str, bytes], int]) -> None:
+    with connection.cursor() as cursor:
+        ids = [id_ for _, id_ in seqs]
+        if connection.vendor == "postgresql":
+            clause, params = "= ANY(%s::uuid[])", [[id_.hex() for id_ in ids]]
+        else:
+            clause, params = f"IN ({','.join(['%s'] * len(ids))})", ids  # type: ignore[assignment]
+        cursor.execute(
+            "SELECT s.name, e.event_id, e.seq FROM ledger_event_id e JOIN ledger_source s ON s.id = e.source_id "
+            f"WHERE e.source_id IN (SELECT id FROM ledger_source) AND e.event_id {clause}",
+            params,
+        )
+        for source, id_, seq in cursor.fetchall():
+            key = (source, getattr(id_, "bytes", None) or bytes(id_))
+            if key in seqs:  # the same id of another source stands elsewhere
+                report.ids += 1
+                if seqs[key] != seq:
+                    report.problem(f"{place}: an id leads to seq {seq} instead of {seqs[key]}.")
+
+
+def _check_tiles(report: FsckReport, level: int, first: int, hashes: list[bytes]) -> None:
+    for offset, wanted in enumerate(hashes):
+        index, at = divmod(first + offset, TILE_WIDTH)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT hashes FROM ledger_tile WHERE level = %s AND index_ = %s", [level, index])
+            row = cursor.fetchone()
+        stored = bytes(row[0]) if row else b""
+        if stored[at * HASH_BYTES : (at + 1) * HASH_BYTES] != wanted:
+            report.problem(f"Hash {at} of the tile {level}/{index} is not that of its events.")
+        if at == 0:
+            report.tiles += 1
+
+
+def _check_head(report: FsckReport, top: Head, frontier: Frontier) -> None:
+    report.root = frontier.root()
+    if frontier.size != top.size:
+        report.problem(f"The head says {top.size} entries, the bundles hold {frontier.size}.")
+    elif frontier.root() != top.root:
+        report.problem("The root derived from the events is not the head's.")
+    elif frontier != top.frontier:
+        report.problem("The frontier derived from the events is not the head's.")
+    if top.minimum_index % TILE_WIDTH or top.minimum_index > top.size:
+        report.problem(f"The minimum index {top.minimum_index} is no multiple of {TILE_WIDTH} within the log.")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM ledger_event_id WHERE seq < %s", [top.size])
+        stored = cursor.fetchone()[0]
+    if stored != report.ids:
+        report.problem(f"{stored} ids are in the index of ids, {report.ids} of them belong to events that are there.")

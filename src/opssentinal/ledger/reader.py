@@ -1,0 +1,141 @@
+"""Reading the log in order: by seq, by range, from a position on, and its newest events.
+
+A position is a seq. Compaction may merge the very rows a reader was about to read, so readers ask for the bundles that
+reach beyond their position and slice, never for the row that begins there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+from django.db import connection
+
+from opssentinal.errors import IntegrityError, NotFound
+from opssentinal.events.model import RecordedEvent
+from opssentinal.ledger import event_ids
+from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row
+from opssentinal.ledger.head import Head, head
+
+__all__ = ["Bundle", "Head", "bundles_after", "find_by_id", "head", "newest", "read_event", "read_events", "read_range"]
+
+_ROWS_AT_ONCE = 64
+
+
+def read_event(seq: int) -> RecordedEvent:
+    """The event at `seq`. Raises NotFound where the log has not come so far, or has pruned the event's text."""
+    bundle = _bundle_at(seq)
+    if bundle is None:
+        raise NotFound(f"There is no event {seq}.")
+    if bundle.is_pruned:
+        raise NotFound(f"The text of event {seq} was pruned by the retention policy.", code="pruned")
+    return bundle.event(seq)
+
+
+def find_by_id(id_: UUID) -> list[int]:
+    """The seqs of the events with this id, newest first: one, or several where different sources sent the same id.
+
+    Ids that callers brought are in a table. Ids of ours are UUIDv7 whose time is recorded_at, which leads to the bundle.
+    """
+    seqs = event_ids.seqs_of(id_)
+    if not seqs and id_.version == 7:
+        at_ms = id_.int >> 80
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {COLUMNS} FROM ledger_bundle WHERE recorded_to_us >= %s AND recorded_from_us < %s "
+                "ORDER BY first_seq LIMIT 50",
+                [at_ms * 1000, (at_ms + 1) * 1000],
+            )
+            rows = cursor.fetchall()
+        text = f'"id":"{id_}"'.encode()
+        for bundle in map(from_row, rows):
+            seqs += [bundle.first_seq + at for at, line in enumerate(bundle.heads) if text in line]
+    return sorted(seqs, reverse=True)
+
+
+def bundles_after(position: int, limit_events: int = 20_000) -> Iterator[Bundle]:
+    """The bundles from `position` on, in order, sliced to begin there; stops after about `limit_events` events.
+
+    Gapless but for pruned ranges, which come as pruned bundles. Raises IntegrityError where a row is missing.
+    """
+    size = head().size
+    seen = 0
+    while position < size and seen < limit_events:
+        rows = _rows_reaching(position)
+        if not rows:
+            raise IntegrityError(f"The ledger has no bundle for seq {position}.", hint="Run opssentinal fsck.")
+        for row in rows:
+            if row[0] > position:
+                raise IntegrityError(f"The ledger has no bundle for seq {position}.", hint="Run opssentinal fsck.")
+            if row[0] + row[1] <= position:
+                continue  # merged meanwhile: an earlier row of this portion reached further
+            bundle = from_row(row).since(position)
+            yield bundle
+            position = bundle.end_seq
+            seen += bundle.count
+            if seen >= limit_events:
+                break
+
+
+def read_range(first_seq: int, end_seq: int) -> Iterator[Bundle]:
+    """The events from `first_seq` on as bundles, until one reaches `end_seq` (which it may pass) or the log ends."""
+    position = first_seq
+    while position < end_seq:
+        rows = [row for row in _rows_reaching(position) if row[0] + row[1] > position]
+        if not rows:
+            return
+        for row in rows:
+            if row[0] >= end_seq:
+                return
+            bundle = from_row(row).since(position)
+            yield bundle
+            position = bundle.end_seq
+
+
+def read_events(seqs: Iterable[int]) -> dict[int, RecordedEvent]:
+    """The events at these seqs, each bundle being opened once; those that are pruned or not there are left out."""
+    found: dict[int, RecordedEvent] = {}
+    bundle: Bundle | None = None
+    for seq in sorted(set(seqs)):
+        if bundle is None or seq >= bundle.end_seq:
+            bundle = _bundle_at(seq)
+        if bundle is not None and not bundle.is_pruned:
+            found[seq] = bundle.event(seq)
+    return found
+
+
+def newest(limit: int, before_seq: int | None = None) -> list[RecordedEvent]:
+    """The newest events by seq, newest first; those below `before_seq` where it is given. Pruned ones are left out."""
+    found: list[RecordedEvent] = []
+    below = head().size if before_seq is None else before_seq
+    while len(found) < limit and below > 0:
+        bundle = _bundle_at(below - 1)
+        if bundle is None or bundle.is_pruned:
+            break
+        upto = bundle.heads[: below - bundle.first_seq]
+        wanted = range(bundle.first_seq + len(upto) - 1, bundle.first_seq - 1, -1)
+        found += [bundle.event(seq) for seq in wanted[: limit - len(found)]]
+        below = bundle.first_seq
+    return found
+
+
+def _bundle_at(seq: int) -> Bundle | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {COLUMNS} FROM ledger_bundle WHERE first_seq <= %s ORDER BY first_seq DESC LIMIT 1", [seq]
+        )
+        row = cursor.fetchone()
+    if row is None or row[0] + row[1] <= seq:
+        return None
+    return from_row(row)
+
+
+def _rows_reaching(position: int) -> list[tuple]:  # type: ignore[type-arg]
+    """Some rows in order, the first of which holds `position`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {COLUMNS} FROM ledger_bundle WHERE first_seq >= "
+            "coalesce((SELECT max(first_seq) FROM ledger_bundle WHERE first_seq <= %s), 0) ORDER BY first_seq LIMIT %s",
+            [position, _ROWS_AT_ONCE],
+        )
+        return list(cursor.fetchall())

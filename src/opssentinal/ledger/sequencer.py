@@ -1,0 +1,196 @@
+"""The sequencer: group commit. Whatever waits is appended in one transaction, so one fsync serves many callers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from django.db import DatabaseError, connection, transaction
+
+from opssentinal.errors import IntegrityError, OpsSentinalError, Overloaded, Unavailable
+from opssentinal.events.model import Event
+from opssentinal.ledger.append import append
+from opssentinal.ledger.reader import read_events
+from opssentinal.ledger.receipts import Receipt
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Submission:
+    events: Sequence[Event]
+    text_bytes: int
+    receipts: Future[list[Receipt]] = field(default_factory=Future)
+
+
+class Sequencer:
+    """One thread that appends what callers submit, in the order of submission.
+
+    Durability: a future gets its receipts after the commit has returned, which is after fsync. A future that gets
+    `Unavailable` says that its events are not in the log, unless its code is `outcome_unknown`: then the database could not
+    be asked, and the caller sends the same events again under the same ids to learn it.
+    Concurrency: `submit` may be called from any thread. Submissions are never split between commits.
+    Bounds: at most `queue_events_max` events wait; a commit takes at most COMMIT_EVENTS_MAX events or COMMIT_BYTES_MAX of
+    submitted text (a single larger submission goes alone).
+    After an IntegrityError nothing is appended any more: every later submission is refused with it.
+    """
+
+    COMMIT_EVENTS_MAX: ClassVar[int] = 4_096
+    COMMIT_BYTES_MAX: ClassVar[int] = 8 << 20
+
+    def __init__(self, queue_events_max: int = 50_000) -> None:
+        self._queue_events_max = queue_events_max
+        self._waiting: deque[_Submission] = deque()
+        self._waiting_events = 0
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._damage: IntegrityError | None = None
+        self._thread = threading.Thread(target=self._run, name="sequencer")
+
+    def start(self) -> None:
+        """Begin to append. Call once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Append what waits, refuse what comes, and return when the thread has ended."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def submit(self, events: Sequence[Event], text_bytes: int = 0) -> Future[list[Receipt]]:
+        """Queue validated events with their `source`; `text_bytes` is what they came as. Receipts come in the same order.
+
+        Raises Overloaded when the queue is full or the sequencer stops, IntegrityError once the ledger was found damaged.
+        """
+        submission = _Submission(events, text_bytes)
+        with self._changed:
+            if self._damage is not None:
+                raise self._damage
+            if self._stopping:
+                raise Overloaded("The server is shutting down.", retry_after_s=5)
+            if self._waiting and self._waiting_events + len(events) > self._queue_events_max:
+                raise Overloaded("More events are waiting to be written than the queue may hold.", retry_after_s=1)
+            self._waiting.append(submission)
+            self._waiting_events += len(events)
+            self._changed.notify()
+        return submission.receipts
+
+    @property
+    def waiting_events(self) -> int:
+        """How many events wait for a commit."""
+        return self._waiting_events
+
+    @property
+    def damage(self) -> IntegrityError | None:
+        """Why appending has stopped for good, if it has."""
+        return self._damage
+
+    def _run(self) -> None:
+        try:
+            while batch := self._next_batch():
+                self._commit(batch)
+        finally:
+            connection.close()
+
+    def _next_batch(self) -> list[_Submission]:
+        """Wait for work and take as much as one commit may hold; empty when there is none left and we are stopping."""
+        with self._changed:
+            while not self._waiting and not self._stopping:
+                self._changed.wait()
+            batch: list[_Submission] = []
+            events = text_bytes = 0
+            while self._waiting:
+                next_ = self._waiting[0]
+                events += len(next_.events)
+                text_bytes += next_.text_bytes
+                if batch and (events > self.COMMIT_EVENTS_MAX or text_bytes > self.COMMIT_BYTES_MAX):
+                    break
+                batch.append(self._waiting.popleft())
+                self._waiting_events -= len(next_.events)
+            return batch
+
+    def _commit(self, batch: list[_Submission]) -> None:
+        events = [event for submission in batch for event in submission.events]
+        receipts: list[Receipt] = []
+        try:
+            with transaction.atomic(durable=True):
+                receipts = append(events)
+        except DatabaseError as error:
+            log.error("A commit of %d events failed: %s", len(events), error)
+            connection.close()
+            if not self._did_happen(receipts):
+                self._refuse(batch, self._as_unavailable(receipts, error))
+                return
+        except OpsSentinalError as error:
+            log.critical("Appending failed: %s", error)
+            self._stop_on_damage(error)
+            self._refuse(batch, error)
+            return
+        except Exception as error:
+            # A fault of ours in one batch must not end the thread, on which every caller waits.
+            log.exception("A commit of %d events failed", len(events))
+            self._refuse(batch, Unavailable(f"The events could not be written: {type(error).__name__}."))
+            return
+        at = 0
+        for submission in batch:
+            _settle(submission.receipts, receipts[at : at + len(submission.events)])
+            at += len(submission.events)
+
+    def _did_happen(self, receipts: list[Receipt]) -> bool:
+        """After a commit whose answer was lost: read back whether the first event it accepted stands at its place.
+
+        Receipts exist only if append() had finished, so an error before that is a plain failure.
+        """
+        accepted = next((receipt for receipt in receipts if receipt.status == "accepted"), None)
+        if accepted is None:
+            return False
+        for pause_s in (0.0, 0.2, 1.0, 2.0):
+            time.sleep(pause_s)
+            try:
+                found = read_events([accepted.seq]).get(accepted.seq)
+            except DatabaseError:
+                connection.close()
+                continue
+            receipts_hold = found is not None and found.id == accepted.id
+            if not receipts_hold:
+                receipts.clear()  # known now: it did not happen
+            return receipts_hold
+        return False
+
+    def _as_unavailable(self, receipts: list[Receipt], error: DatabaseError) -> Unavailable:
+        if receipts:
+            return Unavailable(
+                "The database was lost while the events were written, and does not answer.",
+                hint="Send the same events again with the same ids: what is recorded already is answered as a duplicate.",
+                code="outcome_unknown",
+            )
+        return Unavailable(f"The ledger cannot be written: {str(error).strip() or type(error).__name__}.")
+
+    def _stop_on_damage(self, error: OpsSentinalError) -> None:
+        if isinstance(error, IntegrityError):
+            with self._changed:
+                self._damage = error
+
+    @staticmethod
+    def _refuse(batch: list[_Submission], error: OpsSentinalError) -> None:
+        for submission in batch:
+            try:
+                submission.receipts.set_exception(error)
+            except InvalidStateError:
+                continue  # its caller has gone; nothing was appended
+
+
+def _settle(future: Future[list[Receipt]], receipts: list[Receipt]) -> None:
+    try:
+        future.set_result(receipts)
+    except InvalidStateError:
+        # The caller went away while we wrote. The events are recorded; it will learn so when it sends them again.
+        log.info("A caller left before its %d receipts were ready", len(receipts))
