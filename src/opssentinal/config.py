@@ -23,6 +23,7 @@ from opssentinal.errors import ConfigError
 
 PREFIX = "OPSSENTINAL_"
 CONFIG_FILE = "CONFIG"
+DEMO_MARK = "demo.json"
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
         except ValueError as error:
             shown = "" if setting.secret else f" {text!r}"
             raise ConfigError(f"{PREFIX}{setting.name}{shown}: {error}.", hint=setting.description) from error
+    # `opssentinal demo` leaves a mark, so that whoever serves the directory later need not know.
+    values["DEMO"] = values["DEMO"] or (values["DATA_DIR"] / DEMO_MARK).exists()
     return Config(values)
 
 
