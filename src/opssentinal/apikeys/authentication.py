@@ -19,7 +19,7 @@ from django.utils import timezone
 from opssentinal.apikeys import token as tokens
 from opssentinal.apikeys.models import APIKey
 from opssentinal.apikeys.principal import KeyPrincipal
-from opssentinal.errors import Unauthenticated
+from opssentinal.errors import Unauthenticated, Unavailable
 
 CACHE_S = 2.0
 CACHE_KEYS_MAX = 4_096
@@ -51,7 +51,10 @@ def authenticate(token: str) -> KeyPrincipal:
     if principal is not None:
         return principal
     digest = tokens.digest(token)
-    found = _look_up(tokens.public_id(token), digest)
+    try:
+        found = _look_up(tokens.public_id(token), digest)
+    except DatabaseError as error:
+        raise Unavailable("API keys cannot be checked now.", hint="Try again.") from error
     if len(_cache) >= CACHE_KEYS_MAX:
         _cache.clear()
     _cache[digest] = (time.monotonic(), found)

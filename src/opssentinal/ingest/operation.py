@@ -1,0 +1,116 @@
+"""POST /api/v1/events without HTTP: what a key may send, what is handed to the ledger and what is answered per item.
+
+Both ways in, the ASGI fast path and the view of the API, run this code, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+from uuid import UUID
+
+from msgspec import Raw, Struct
+from msgspec.json import Encoder
+
+from opssentinal.apikeys.principal import KeyPrincipal
+from opssentinal.errors import InvalidEvent
+from opssentinal.events.decoding import decode_events
+from opssentinal.events.model import Context, Event
+from opssentinal.ingest.body import Item
+from opssentinal.ledger.receipts import Receipt
+
+
+class ItemError(Struct, frozen=True, omit_defaults=True):
+    """Why an event was not recorded; `path` is a JSON path within it."""
+
+    code: str
+    detail: str
+    path: str = ""
+
+
+class ItemResult(Struct, frozen=True, omit_defaults=True):
+    """What became of one event of the request.
+
+    accepted and duplicate are recorded, durably, at `seq`. A conflict names the event that has the id already. A rejected
+    one has neither id nor seq.
+    """
+
+    index: int
+    status: Literal["accepted", "duplicate", "conflict", "rejected"]
+    id: UUID | None = None
+    seq: int | None = None
+    error: ItemError | None = None
+
+
+class Ingested(Struct, frozen=True):
+    """The answer: one result per event, in the order of the request."""
+
+    results: list[ItemResult]
+
+
+_encode = Encoder().encode
+_CONFLICT = ItemError("conflict", "Another event of this source has this id.", "$.id")
+
+
+class Submission:
+    """One request's events: `events` go to the ledger, and `answer` turns the receipts of these into the response."""
+
+    __slots__ = ("_refused", "events")
+
+    def __init__(self, items: Sequence[Item], principal: KeyPrincipal) -> None:
+        """Decode and validate every item and bind it to the key. Never raises for the content of an item."""
+        self.events: list[Event] = []
+        self._refused: dict[int, InvalidEvent] = {}
+        for index, item in enumerate(_decoded(items)):
+            refusal = item if isinstance(item, InvalidEvent) else _bind(item, principal)
+            if refusal is not None:
+                self._refused[index] = refusal
+            elif isinstance(item, Event):
+                self.events.append(item)
+
+    def answer(self, receipts: Sequence[Receipt]) -> tuple[int, bytes]:
+        """The status, 201 if all is recorded and else 207, and the JSON body, given one receipt per submitted event."""
+        if len(receipts) != len(self.events):
+            raise ValueError(f"{len(receipts)} receipts for {len(self.events)} events")
+        status = 207 if self._refused else 201
+        results: list[ItemResult] = []
+        waiting = iter(receipts)
+        for index in range(len(receipts) + len(self._refused)):
+            if (refusal := self._refused.get(index)) is not None:
+                detail = refusal.detail.removeprefix(f"{refusal.path}: ")
+                error = ItemError(refusal.code, detail, refusal.path)
+                results.append(ItemResult(index, "rejected", error=error))
+                continue
+            receipt = next(waiting)
+            if receipt.status == "conflict":
+                status = 207
+                results.append(ItemResult(index, "conflict", receipt.id, receipt.seq, _CONFLICT))
+            else:
+                results.append(ItemResult(index, receipt.status, receipt.id, receipt.seq))
+        return status, _encode(Ingested(results))
+
+
+def _decoded(items: Sequence[Item]) -> Sequence[Event | InvalidEvent]:
+    raws = [item for item in items if isinstance(item, Raw)]
+    if len(raws) == len(items):
+        return decode_events(raws)
+    decoded = iter(decode_events(raws))
+    return [next(decoded) if isinstance(item, Raw) else item for item in items]
+
+
+def _bind(event: Event, principal: KeyPrincipal) -> InvalidEvent | None:
+    """Give the event its source, tenant and key, which the key says and not the body; return what contradicts it."""
+    if event.source is None:
+        event.source = principal.source
+    elif event.source != principal.source:
+        return InvalidEvent(f"this key sends as {principal.source!r}", path="$.source", code="wrong_source")
+    if principal.tenant is not None:
+        if event.tenant is None:
+            event.tenant = principal.tenant
+        elif event.tenant != principal.tenant:
+            return InvalidEvent(f"this key sends for {principal.tenant!r}", path="$.tenant", code="wrong_tenant")
+    said = event.context
+    event.context = Context(
+        said.ip, said.user_agent, said.session_id, said.request_id, said.forwarded_for, principal.id
+    )
+    return None
