@@ -1,0 +1,181 @@
+"""Where django-allauth meets the log: every sign-in, refusal, sign-out and password change is recorded with its change.
+
+allauth calls these methods for every way of signing in, so recording here covers the ways still to come.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.auth_backends import AuthenticationBackend
+from allauth.account.authentication import get_authentication_records
+from allauth.core import context as allauth_context
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.ratelimit import respond_429
+from allauth.usersessions.models import UserSession
+from django.contrib.auth.models import AnonymousUser
+from django.core.cache import cache
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.validators import validate_email
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from opssentinal.events.model import Actor, Change, Event
+from opssentinal.ledger.recording import recording
+from opssentinal.workspace.models import User
+from opssentinal.workspace.principals import (
+    anonymous_actor,
+    client_address,
+    request_actor,
+    request_context,
+    user_actor,
+    user_target,
+)
+
+REFUSAL_INTERVAL_S = 60
+
+
+class PasswordBackend(AuthenticationBackend):
+    """Checks a password. An account that is switched off gets exactly the answer of a wrong password."""
+
+    def authenticate(self, request: HttpRequest | None, **credentials: Any) -> User | None:
+        """Return the account if the password is right and it may sign in; always costs one hashing."""
+        user = super().authenticate(request, **credentials)
+        if user is None:
+            # allauth would otherwise go on with a switched-off account whose password was right, and tell so.
+            self.unstash_authenticated_user()
+        return user
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """allauth's decisions as this product makes them."""
+
+    error_messages: ClassVar = DefaultAccountAdapter.error_messages | {
+        "email_password_mismatch": "Wrong e-mail address or password.",
+        "enter_current_password": "This is not your current password.",
+    }
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Accounts are made by admins only."""
+        return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """The address that events carry too, so that limits per address cannot be dodged with a forged header."""
+        ip, _ = client_address(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+        if ip is None:
+            raise PermissionDenied("The client has no address.")
+        return ip
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        """Sign in: session, its row in the list and login.success in one transaction."""
+        records = get_authentication_records(request, user)
+        method = records[-1]["method"] if records else "password"
+        try:
+            with recording() as record:
+                super().login(request, user)
+                request.session.save()
+                UserSession.objects.create_from_request(request)
+                record(
+                    Event(
+                        action="login.success",
+                        outcome="success",
+                        actor=user_actor(user),
+                        context=request_context(request),
+                        metadata={"method": method},
+                    )
+                )
+        except BaseException:
+            # Rolled back: whatever still renders an answer must see nobody signed in, and set no cookie.
+            request.session = type(request.session)()
+            request.user = AnonymousUser()
+            raise
+
+    def logout(self, request: HttpRequest) -> None:
+        """Sign out: end the session and record logout in one transaction."""
+        user, key = request.user, request.session.session_key
+        event = Event(
+            action="logout", outcome="success", actor=request_actor(request), context=request_context(request)
+        )
+        try:
+            with recording() as record:
+                UserSession.objects.filter(session_key=key).delete()
+                super().logout(request)
+                record(event)
+        except BaseException:
+            # Rolled back: the session goes on, and the browser must keep its cookie.
+            request.session = type(request.session)(key)
+            request.user = user
+            raise
+
+    def set_password(self, user: User, password: str) -> None:
+        """Change the password; every other session of the account ends with it. Recorded without any value."""
+        request = allauth_context.request
+        user.set_password(password)
+        with recording() as record:
+            user.save(update_fields=["password"])
+            others = UserSession.objects.filter(user=user).exclude(session_key=request.session.session_key)
+            ended, _ = others.delete()  # Django refuses these sessions by itself: they carry a hash of the old password
+            record(
+                Event(
+                    action="user.updated",
+                    outcome="success",
+                    actor=request_actor(request),
+                    targets=[user_target(user)],
+                    context=request_context(request),
+                    changes=[Change(field="password")],
+                    metadata={"sessions_ended": ended},
+                )
+            )
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """Record login.failure with the reason, which the visitor is not told."""
+        typed = str(credentials.get("email", ""))
+        user = User.objects.filter(email=typed.lower()).first()
+        reason = "unknown_account" if user is None else "wrong_password" if user.is_active else "inactive"
+        self._record_failure(request, typed, user, reason)
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Answer 429 where allauth's limits on failed attempts are reached.
+
+        Recorded for the first refusal of an address in each minute: the log must tell that it happened, and must not be a
+        way to fill the disk.
+        """
+        try:
+            super().pre_authenticate(request, **credentials)
+        except ValidationError as error:
+            if cache.add(f"sign-in-refused:{self.get_client_ip(request)}", True, REFUSAL_INTERVAL_S):
+                typed = str(credentials.get("email", ""))
+                user = User.objects.filter(email=typed.lower()).first()
+                self._record_failure(request, typed, user, "rate_limited")
+            raise ImmediateHttpResponse(respond_429(request)) from error
+
+    def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
+        """An account switched off between two steps of signing in starts again."""
+        return redirect("account_login")
+
+    def get_password_change_redirect_url(self, request: HttpRequest) -> str:
+        """Back to the profile."""
+        return reverse("workspace:profile")
+
+    def _record_failure(self, request: HttpRequest, typed: str, user: User | None, reason: str) -> None:
+        with recording() as record:
+            record(
+                Event(
+                    action="login.failure",
+                    outcome="failure",
+                    actor=user_actor(user) if user else _typed_actor(typed),
+                    context=request_context(request),
+                    metadata={"method": "password", "reason": reason},
+                )
+            )
+
+
+def _typed_actor(typed: str) -> Actor:
+    """Somebody unknown: the address typed if it is one, and never other text, since people type passwords there."""
+    try:
+        validate_email(typed)
+    except ValidationError:
+        return anonymous_actor()
+    return anonymous_actor(typed)

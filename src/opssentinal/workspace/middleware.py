@@ -1,0 +1,55 @@
+"""What happens on the way to every page: the first visit leads to /setup, and a session's last activity is noted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from allauth.account.adapter import get_adapter
+from allauth.usersessions.models import UserSession
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from opssentinal.workspace.models import User
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+ACTIVITY_INTERVAL_S = 60
+_OPEN_BEFORE_SETUP = ("/setup", "/api/", "/static/", "/healthz", "/readyz")
+
+
+class FirstVisit:
+    """While there is no account, every page leads to /setup. Accounts are never deleted, so one sight of one is enough."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+        self._is_set_up = False
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not self._is_set_up and not request.path.startswith(_OPEN_BEFORE_SETUP):
+            self._is_set_up = User.objects.exists()
+            if not self._is_set_up:
+                return redirect("workspace:setup")
+        return self._get_response(request)
+
+
+class SessionActivity:
+    """Note when and from where a session was last used, at most once a minute, so that reading pages hardly writes."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        key = request.session.session_key
+        if key and request.user.is_authenticated and cache.add(f"session-activity:{key}", True, ACTIVITY_INTERVAL_S):
+            UserSession.objects.filter(session_key=key).update(
+                last_seen_at=timezone.now(),
+                ip=get_adapter().get_client_ip(request),
+                user_agent=session_user_agent(request),
+            )
+        return self._get_response(request)
+
+
+def session_user_agent(request: HttpRequest) -> str:
+    """The user agent, cut to what a session's row holds."""
+    return request.META.get("HTTP_USER_AGENT", "").replace("\x00", "")[:200]

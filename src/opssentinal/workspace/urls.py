@@ -1,0 +1,20 @@
+"""The addresses of identity. Of allauth's pages only those this product offers are routed; sign-up and the like are 404."""
+
+from allauth.account import views as allauth_views
+from django.urls import include, path
+
+from opssentinal.workspace import views
+
+_pages = [
+    path("setup", views.setup, name="setup"),
+    path("profile/", views.profile, name="profile"),
+]
+
+urlpatterns = [
+    path("", include((_pages, "workspace"))),
+    # allauth finds its own pages by these names.
+    path("accounts/login/", allauth_views.login, name="account_login"),
+    path("accounts/logout/", allauth_views.logout, name="account_logout"),
+    path("profile/password/", allauth_views.password_change, name="account_change_password"),
+    path("profile/sessions/", views.sessions, name="usersessions_list"),
+]
