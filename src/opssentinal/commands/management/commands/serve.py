@@ -1,0 +1,53 @@
+"""`opssentinal serve`: set up whatever is missing, then run the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from opssentinal.errors import ConfigError
+from opssentinal.serve import Back, prepare, serve_front
+
+
+class Command(BaseCommand):
+    """Run the server: pages, API, search and the scheduled work."""
+
+    help = "Run the server: pages, API, search and the scheduled work. Creates the data directory on first start."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", help="address to listen on (default: OPSSENTINAL_HOST, else 127.0.0.1)")
+        parser.add_argument("--port", type=int, help="port to listen on (default: OPSSENTINAL_PORT, else 8000)")
+        parser.add_argument(
+            "--only", choices=("front", "back"), help="run one of the two processes, where they live on several machines"
+        )
+
+    def handle(self, *, host: str | None, port: int | None, only: str | None, **options: Any) -> None:
+        prepare()
+        if only == "back":
+            from opssentinal.back import main as back
+
+            back()
+            return
+        host, port = host or settings.CONFIG.host, port or settings.CONFIG.port
+        back_process = None if only == "front" else Back()
+        if back_process is not None:
+            back_process.start()
+        try:
+            if not serve_front(host, port, lambda: self._announce(host, port)):
+                raise ConfigError(f"The server cannot listen on {host}:{port}.", hint="Choose another one with --port.")
+        finally:
+            if back_process is not None:
+                back_process.stop()
+
+    def _announce(self, host: str, port: int) -> None:
+        from opssentinal.workspace.setup import setup_url
+
+        shown = f"[{host}]" if ":" in host else host
+        self.stdout.write(f"OpsSentinal is listening on http://{shown}:{port} (stop it with Ctrl-C)")
+        first_visit = setup_url(f"http://{shown}:{port}")
+        if first_visit:
+            self.stdout.write(f"Create the first admin here:\n\n    {first_visit}\n")
+        self.stdout.flush()
