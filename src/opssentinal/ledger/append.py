@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from opssentinal.errors import IntegrityError
 from opssentinal.events.decoding import same_content
 from opssentinal.events.encoding import encode_events
 from opssentinal.events.model import Event
@@ -80,6 +81,11 @@ def _without_repeats(
 
 
 def _write(cursor: Any, head: Head, events: list[Event], recorded_at_us: int) -> list[Receipt]:
+    # The root does not say how many entries there are (5 and 6 have frontiers of the same shape), the bundles do.
+    cursor.execute("SELECT first_seq + count FROM ledger_bundle ORDER BY first_seq DESC LIMIT 1")
+    last = cursor.fetchone()
+    if (last[0] if last else 0) != head.size:
+        raise IntegrityError(f"The head says {head.size} entries, the bundles do not.", hint="Run opssentinal fsck.")
     encoded, entries = encode_events(events, recorded_at_us)
     growth = head.frontier.append(leaf_hashes(entries))
     heads, whos, whats = zip(*encoded, strict=True)

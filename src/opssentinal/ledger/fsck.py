@@ -12,7 +12,7 @@ import msgspec
 from django.db import connection
 
 from opssentinal.errors import OpsSentinalError
-from opssentinal.events.model import to_us
+from opssentinal.events.model import RecordedEvent, to_us
 from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row
 from opssentinal.ledger.head import Head, head
 from opssentinal.merkle import HASH_BYTES, TILE_WIDTH, Frontier
@@ -114,11 +114,21 @@ def _check_bundle(report: FsckReport, bundle: Bundle, top: Head, newest_us: int)
     # The range of a bundle that compaction cut may be that of the bundles it came from: wider, never narrower.
     if times[0] < bundle.recorded_from_us or times[-1] > bundle.recorded_to_us:
         report.problem(f"{place}: its recorded_at range does not hold its events.")
-    _check_ids(report, place, {(event.source, event.id.bytes): event.seq for event in events})
+    _check_ids(report, place, events)
     return times[-1]
 
 
-def _check_ids(report: FsckReport, place: str, seqs: dict[tuple[str, bytes], int]) -> None:
+def _check_ids(report: FsckReport, place: str, events: list[RecordedEvent]) -> None:
+    """Compare the id table with the events: each id in it leads to its event, and each id that a caller brought is in it.
+
+    An id of ours is a UUIDv7 of its recorded_at, and is not in the table.
+    """
+    seqs = {(event.source, event.id.bytes): event.seq for event in events}
+    expected = {
+        (event.source, event.id.bytes)
+        for event in events
+        if event.id.version != 7 or event.id.int >> 80 != to_us(event.recorded_at) // 1000
+    }
     with connection.cursor() as cursor:
         ids = [id_ for _, id_ in seqs]
         if connection.vendor == "postgresql":
@@ -134,8 +144,11 @@ def _check_ids(report: FsckReport, place: str, seqs: dict[tuple[str, bytes], int
             key = (source, getattr(id_, "bytes", None) or bytes(id_))
             if key in seqs:  # the same id of another source stands elsewhere
                 report.ids += 1
+                expected.discard(key)
                 if seqs[key] != seq:
                     report.problem(f"{place}: an id leads to seq {seq} instead of {seqs[key]}.")
+    for key in sorted(expected, key=seqs.__getitem__):
+        report.problem(f"{place}: the id of event {seqs[key]} is not in the index of ids.")
 
 
 def _check_tiles(report: FsckReport, level: int, first: int, hashes: list[bytes]) -> None:

@@ -1,0 +1,140 @@
+"""Composition root of the front process: the ingest path beside Django, over one sequencer.
+
+`POST /api/v1/events` is answered on the event loop, without Django, because that is where the load is. Everything else is
+pages and API requests: Django over WSGI, in a bounded number of threads that keep their database connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+import django
+
+django.setup()
+
+from a2wsgi import WSGIMiddleware  # noqa: E402  # Django first: the rest imports models
+from django.conf import settings  # noqa: E402
+from django.core.wsgi import get_wsgi_application  # noqa: E402
+
+from opssentinal.ingest.app import IngestApp  # noqa: E402
+from opssentinal.ledger.sequencer import Sequencer  # noqa: E402
+from opssentinal.search.client import CancelScope, cancel_scope  # noqa: E402
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+INGEST_PATH = "/api/v1/events"
+PAGE_BODY_BYTES_MAX = 6 << 20
+PAGE_BODY_TIMEOUT_S = 30
+# A thread that holds the interpreter gives it up after this long, instead of 5 ms: the event loop and the sequencer hand
+# over to each other with every commit.
+SWITCH_INTERVAL_S = 0.0005
+
+pages = get_wsgi_application()
+
+
+class Front:
+    """The ASGI application. Starts the sequencer with the server and drains it when the server has stopped."""
+
+    def __init__(self) -> None:
+        self.sequencer = Sequencer(settings.CONFIG.queue_events_max)
+        self._ingest = IngestApp(self.sequencer)
+        self._pages = Pages(settings.CONFIG.page_threads)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if scope["path"] == INGEST_PATH and scope["method"] == "POST":
+                await self._ingest(scope, receive, send)
+            else:
+                await self._pages(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        # What start-up made stays for good; collecting it again and again only costs.
+        gc.collect()
+        gc.freeze()
+        self.sequencer.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(self.sequencer.stop)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class Pages:
+    """Django in threads, for requests that have arrived whole.
+
+    The body is read before a thread is taken, so a client that sends half of one and waits holds no thread. A client that
+    goes away cancels the queries its request is waiting for.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._wsgi: Any = WSGIMiddleware(pages, workers=threads)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await asyncio.wait_for(_read_body(receive), PAGE_BODY_TIMEOUT_S)
+        except TimeoutError:
+            await _refuse(send, 408, "The request took too long to arrive.")
+            return
+        if body is None:
+            return
+        if len(body) > PAGE_BODY_BYTES_MAX:
+            await _refuse(send, 413, "The request is too large.")
+            return
+        if not scope["query_string"].isascii():
+            scope["query_string"] = quote(scope["query_string"], safe="%=&+;/?:@!$'()*,-._~").encode()
+        cancelling = CancelScope()
+        token = cancel_scope.set(cancelling)
+        watcher = asyncio.create_task(_cancel_on_disconnect(receive, cancelling))
+        try:
+            await self._wsgi(scope, _replay(body), send)
+        finally:
+            cancel_scope.reset(token)
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """The whole body, or one byte more than allowed; None where the client left before it was complete."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if not message.get("more_body", False) or size > PAGE_BODY_BYTES_MAX:
+            return b"".join(parts)
+
+
+def _replay(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+async def _cancel_on_disconnect(receive: Receive, cancelling: CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+    cancelling.cancel()
+
+
+async def _refuse(send: Send, status: int, reason: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": reason.encode()})

@@ -1,0 +1,120 @@
+"""Running the server: prepare the database, keep the back process alive, and serve the front until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import uvicorn
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+
+log = logging.getLogger(__name__)
+
+GRACEFUL_STOP_S = 15
+_MIGRATION_LOCK = 0x6F707373  # "opss"
+_RESTART_PAUSES_S = (0.2, 1, 2, 5, 10, 30)
+_STABLE_S = 60
+
+
+def prepare() -> None:
+    """Create or upgrade the tables. Servers that start at the same time on one PostgreSQL take turns."""
+    settings.CONFIG.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if connection.vendor != "postgresql":
+        call_command("migrate", verbosity=0, interactive=False)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
+
+
+class Back:
+    """The back process as our child: started again whenever it ends, until `stop`.
+
+    It ends by itself when we die, so that no orphan holds the search file.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep_alive, name="back-supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Start the process and watch over it from a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the process to stop, wait, and kill it if it does not."""
+        self._stopping.set()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(GRACEFUL_STOP_S)
+            except subprocess.TimeoutExpired:
+                log.error("The back process does not stop; it is killed. Search catches up at the next start.")
+                process.kill()
+        self._thread.join(GRACEFUL_STOP_S)
+
+    def _keep_alive(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            # A group of its own: Ctrl-C reaches us alone, and we stop it in our order.
+            process = self._process = subprocess.Popen([sys.executable, "-m", "opssentinal.back"], start_new_session=True)
+            started = time.monotonic()
+            status = process.wait()
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - started > _STABLE_S:
+                failures = 0
+            pause_s = _RESTART_PAUSES_S[min(failures, len(_RESTART_PAUSES_S) - 1)]
+            log.error("The back process ended with status %s; it starts again in %s s.", status, pause_s)
+            failures += 1
+            self._stopping.wait(pause_s)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with a word to the person who started it once it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
+        await super().startup(sockets)
+        if self.started:
+            self._on_listening()
+
+
+def serve_front(host: str, port: int, on_listening: Callable[[], None]) -> bool:
+    """Serve until SIGTERM or SIGINT; return whether the server ever listened."""
+    from opssentinal.front import Front
+
+    server = _Server(
+        uvicorn.Config(
+            Front(),
+            host=host,
+            port=port,
+            loop="uvloop" if sys.platform != "win32" else "asyncio",
+            http="httptools",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,  # the client's address is decided in workspace.principals
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=GRACEFUL_STOP_S,
+            backlog=4096,
+        ),
+        on_listening,
+    )
+    server.run()
+    return server.started

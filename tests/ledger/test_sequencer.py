@@ -1,0 +1,116 @@
+"""The sequencer: order, bounds, and never an acknowledgement that is not true."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import connection
+
+from opssentinal.errors import IntegrityError, Overloaded, Unavailable
+from opssentinal.ledger.reader import bundles_after, head, read_event
+from opssentinal.ledger.recording import recording
+from opssentinal.ledger.sequencer import Sequencer
+from tests.ledger.conftest import make_event, uuid
+
+Check = Callable[[], None]
+
+
+@pytest.fixture
+def sequencer(ledger: Check) -> Iterator[Sequencer]:
+    running = Sequencer(1000)
+    running.start()
+    yield running
+    running.stop()
+
+
+def test_each_submission_gets_its_receipts(sequencer: Sequencer, ledger: Check) -> None:
+    """Submissions from many threads are all recorded, and each receipt leads to its event."""
+    found: list[tuple[int, int]] = []
+
+    def submit(worker: int) -> None:
+        for n in range(20):
+            number = worker * 100 + n
+            receipts = sequencer.submit([make_event(number), make_event(number, id=uuid(number))]).result(30)
+            found.extend((number, receipt.seq) for receipt in receipts)
+
+    threads = [threading.Thread(target=submit, args=(worker,)) for worker in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert head().size == 320
+    assert all(read_event(seq).metadata["number"] == number for number, seq in found)
+    ledger()
+
+
+def test_stop_writes_what_waits(ledger: Check) -> None:
+    """What was submitted before the stop is recorded; what comes after is refused."""
+    sequencer = Sequencer(1000)
+    futures = [sequencer.submit([make_event(n)]) for n in range(100)]
+    sequencer.start()
+    sequencer.stop()
+    assert [future.result(0)[0].seq for future in futures] == list(range(100))
+    with pytest.raises(Overloaded):
+        sequencer.submit([make_event(1)])
+    ledger()
+
+
+def test_a_full_queue_refuses(ledger: Check) -> None:
+    """More than the queue may hold is refused at once with a time to come back, and nothing of it is kept."""
+    sequencer = Sequencer(10)
+    first = sequencer.submit([make_event(n) for n in range(8)])
+    with pytest.raises(Overloaded) as refusal:
+        sequencer.submit([make_event(n) for n in range(3)])
+    assert refusal.value.retry_after_s >= 1
+    sequencer.start()
+    assert len(first.result(30)) == 8
+    sequencer.stop()
+    assert head().size == 8
+
+
+def test_a_broken_table_is_unavailable_and_heals(sequencer: Sequencer, ledger: Check) -> None:
+    """While the ledger cannot be written callers are told so; afterwards everything works again."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ledger_bundle RENAME TO away")
+    with pytest.raises(Unavailable):
+        sequencer.submit([make_event(1)]).result(30)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE away RENAME TO ledger_bundle")
+    assert sequencer.submit([make_event(2)]).result(30)[0].seq == 0
+    ledger()
+
+
+def test_damage_stops_it_for_good(sequencer: Sequencer) -> None:
+    """After a head that does not hash to its root nothing is appended any more."""
+    sequencer.submit([make_event(1)]).result(30)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ledger_head SET size = 2")
+    with pytest.raises(IntegrityError):
+        sequencer.submit([make_event(2)]).result(30)
+    with pytest.raises(IntegrityError):
+        sequencer.submit([make_event(3)])
+
+
+def test_pages_get_their_turn_beside_a_busy_sequencer(sequencer: Sequencer, ledger: Check) -> None:
+    """Recordings from pages are committed in between, in one order with the sequencer's."""
+    stop = threading.Event()
+    submitted = []
+
+    def load() -> None:
+        while not stop.is_set() and len(submitted) < 400:
+            submitted.append(sequencer.submit([make_event(n) for n in range(50)]))
+            submitted[-1].result(30)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    for n in range(20):
+        with recording() as record:
+            record(make_event(1000 + n))
+    stop.set()
+    thread.join()
+    assert head().size == 50 * len(submitted) + 20
+    order = [e.metadata["number"] for b in bundles_after(0, 10**6) for e in b.events() if e.metadata["number"] >= 1000]
+    assert order == list(range(1000, 1020))
+    ledger()
