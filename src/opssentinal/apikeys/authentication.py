@@ -26,7 +26,7 @@ CACHE_KEYS_MAX = 4_096
 LAST_USED_EVERY = timedelta(minutes=1)
 
 _HINT = "Send Authorization: Bearer ops_… with a key from Settings → API keys."
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 # Digest of the token → when it was looked up (monotonic seconds) and what was found. Whole entries are put in and taken
 # out, each in one step under the interpreter lock, so threads share it without a lock of its own.
 _cache: dict[str, tuple[float, KeyPrincipal | Unauthenticated]] = {}
@@ -118,4 +118,4 @@ def _note_use(key: APIKey) -> None:
             stale = Q(last_used_at=None) | Q(last_used_at__lte=due)
             APIKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
     except DatabaseError as error:
-        _log.warning("The last use of the API key %s could not be written: %s", key.public_id, error)
+        log.warning("The last use of the API key %s could not be written: %s", key.public_id, error)

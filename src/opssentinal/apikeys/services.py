@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,7 +78,11 @@ def revoke_key(public_id: str, *, actor: Actor, context: Context, tenant: str | 
     2 seconds.
     """
     with recording() as record:
-        mine = APIKey.objects.filter(public_id=public_id) if tenant is None else keys_of(tenant).filter(public_id=public_id)
+        mine = (
+            APIKey.objects.filter(public_id=public_id)
+            if tenant is None
+            else keys_of(tenant).filter(public_id=public_id)
+        )
         key = mine.first()
         if key is None:
             raise NotFound(f"There is no API key {public_id!r}.")
@@ -97,6 +101,28 @@ def keys_of(tenant: str | None = None) -> Any:
     return keys if tenant is None else keys.filter(tenant=tenant)
 
 
+def key_facts(key: APIKey) -> dict[str, Any]:
+    """What the API and the command say of a key: everything but its secret, ready for JSON."""
+    return {
+        "id": key.public_id,
+        "name": key.name,
+        "source": key.source,
+        "tenant": key.tenant,
+        "scopes": key.scopes,
+        "networks": key.networks,
+        "state": key.state,
+        "created_at": _utc(key.created_at),
+        "created_by": key.created_by_name,
+        "expires_at": _utc(key.expires_at),
+        "last_used_at": _utc(key.last_used_at),
+        "revoked_at": _utc(key.revoked_at),
+    }
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def _event(action: str, key: APIKey, actor: Actor, context: Context) -> Event:
     said: dict[str, Any] = {"scopes": key.scopes, "source": key.source}
     if key.tenant:
@@ -104,7 +130,7 @@ def _event(action: str, key: APIKey, actor: Actor, context: Context) -> Event:
     if key.networks:
         said["networks"] = key.networks
     if key.expires_at:
-        said["expires_at"] = key.expires_at
+        said["expires_at"] = _utc(key.expires_at)
     return Event(
         action=action,
         outcome="success",

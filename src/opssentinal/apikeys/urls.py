@@ -2,5 +2,11 @@
 
 from django.urls import path
 
+from opssentinal.apikeys import views
+
 app_name = "apikeys"
-urlpatterns: list = []
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("new/", views.create, name="create"),
+    path("<str:public_id>/revoke/", views.revoke, name="revoke"),
+]

@@ -37,7 +37,7 @@ Headers = dict[bytes, bytes]
 # Bodies over this are unpacked and decoded in a thread, so that one batch does not hold up the loop for all.
 _INLINE_BYTES_MAX = 64 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}", re.ASCII)
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Receipts(Protocol):
@@ -82,7 +82,7 @@ class IngestApp:
             status, content, kind = error.status, problem_json(error, request), PROBLEM_TYPE.encode()
             extra += [(name.encode(), value.encode()) for name, value in error_headers(error)]
         except Exception:
-            _log.exception("Request %s failed", request)
+            log.exception("Request %s failed", request)
             failure = OpsSentinalError("The request could not be handled; the server's log says why.")
             status, content, kind = 500, problem_json(failure, request), PROBLEM_TYPE.encode()
         extra += [

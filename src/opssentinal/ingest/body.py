@@ -42,7 +42,8 @@ _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 def too_large(size: str = "") -> TooLarge:
     """The error for a body over its limit."""
     return TooLarge(
-        f"The body{size} is over {BODY_BYTES_MAX:,} bytes.", hint="Send several requests; the limit counts unpacked bytes."
+        f"The body{size} is over {BODY_BYTES_MAX:,} bytes.",
+        hint="Send several requests; the limit counts unpacked bytes.",
     )
 
 
