@@ -1,4 +1,7 @@
-"""What every test has: a data directory of its own that is gone afterwards, and nothing of the developer's environment."""
+"""What every test has: a data directory of its own that is gone afterwards, and nothing of the developer's environment.
+
+A plugin named in pyproject.toml rather than a conftest, since pytest-django reads the settings before any conftest runs.
+"""
 
 from __future__ import annotations
 
@@ -15,4 +18,5 @@ if _database_url:
     os.environ["OPSSENTINAL_DATABASE_URL"] = _database_url
 _folder = tempfile.mkdtemp(prefix="opssentinal-test-")
 os.environ["OPSSENTINAL_DATA_DIR"] = _folder
+os.mkdir(os.path.join(_folder, "static"))  # collected static files, of which tests need none; without it there is a warning
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
