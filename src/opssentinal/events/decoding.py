@@ -16,7 +16,16 @@ from typing import Any
 import msgspec
 
 from opssentinal.errors import InvalidEvent
-from opssentinal.events.model import DEPTH_MAX, EVENT_BYTES_MAX, Change, Context, Event, to_us
+from opssentinal.events.model import (
+    ACTION_PATTERN,
+    DEPTH_MAX,
+    EVENT_BYTES_MAX,
+    SOURCE_PATTERN,
+    Change,
+    Context,
+    Event,
+    to_us,
+)
 
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_batch = msgspec.json.Decoder(list[Event]).decode
@@ -34,8 +43,8 @@ def decode_event(raw: bytes) -> Event:
     if len(raw) > EVENT_BYTES_MAX:
         raise InvalidEvent(f"is {len(raw):,} bytes; an event may have {EVENT_BYTES_MAX:,} at most", path="$")
     try:
-        _refuse_duplicate_keys(raw)
         event = _decode_event(raw)
+        _refuse_duplicate_keys(raw)
     except InvalidEvent:
         raise
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -182,6 +191,10 @@ def _as_invalid_event(error: Exception) -> InvalidEvent:
 
 def _plain(reason: str) -> str:
     """msgspec's message in the words of the specification."""
+    if ACTION_PATTERN in reason.replace("\\\\", "\\"):
+        return "must be noun.verb in lower case, such as invoice.paid"
+    if SOURCE_PATTERN in reason.replace("\\\\", "\\"):
+        return "must be a lower-case name such as billing-worker"
     return reason.replace("Object ", "").replace("`", "'")
 
 

@@ -18,8 +18,9 @@ CHANGES_MAX = 100
 DEPTH_MAX = 16
 
 # noun.verb, namespaced a.b.c allowed; `logout` is the one action of the catalogue that is a single word.
-ACTION_PATTERN = r"^(logout|[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+)$"
-SOURCE_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+# `(?!\n)`: Python's `$` also matches before a last newline.
+ACTION_PATTERN = r"^(logout|[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+)$(?!\n)"
+SOURCE_PATTERN = r"^[a-z0-9][a-z0-9._-]*$(?!\n)"
 OUTCOMES = ("success", "failure", "denied", "unknown")
 
 Outcome = Literal["success", "failure", "denied", "unknown"]

@@ -1,0 +1,19 @@
+"""Which tests run on every database that is supported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).parent
+
+# Rooms whose tests meet the database; scripts/test runs them on PostgreSQL too.
+_ON_EVERY_DATABASE = ("ledger", "followers", "search", "workspace", "apikeys", "ingest", "api", "exports", "retention")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that run on every database, by their room."""
+    for item in items:
+        if item.path.relative_to(_HERE).parts[0] in _ON_EVERY_DATABASE:
+            item.add_marker(pytest.mark.database)
