@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import models
 
 from opssentinal.events.model import Actor, Context
+from opssentinal.events.sentences import display_name
 from opssentinal.query import Filter
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -102,11 +103,14 @@ class Export(models.Model):
         return self.status in (self.Status.QUEUED, self.Status.RUNNING)
 
     @property
-    def percent(self) -> int | None:
-        """How far it is, 0 to 99 while running; None while nobody knows."""
-        if self.rows_total is None:
-            return None
-        return min(99, self.rows_done * 100 // max(self.rows_total, 1))
+    def actor_name(self) -> str:
+        """What to call who asked for it."""
+        return display_name(self.actor)
+
+    @property
+    def rows_shown(self) -> int:
+        """Rows done, never more than the estimate of all."""
+        return self.rows_done if self.rows_total is None else min(self.rows_done, self.rows_total)
 
     def is_fetchable(self, now: datetime) -> bool:
         """Whether the file may be fetched at `now`."""

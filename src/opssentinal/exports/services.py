@@ -8,7 +8,6 @@ process (`exports.jobs`); what passes between the processes is the row.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 from typing import BinaryIO, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -172,14 +171,12 @@ def cancel_export(
     return export
 
 
-def wait_for(export: Export, timeout_s: float, on_poll: Callable[[Export], None] | None = None) -> Export:
-    """Wait until the export has ended, at most `timeout_s` seconds; return it as it is then. `on_poll` sees each look."""
+def wait_for(export: Export, timeout_s: float) -> Export:
+    """Wait until the export has ended, at most `timeout_s` seconds; return it as it is then."""
     until = time.monotonic() + timeout_s
     while export.is_open and time.monotonic() < until:
         time.sleep(POLL_S)
         export.refresh_from_db()
-        if on_poll is not None:
-            on_poll(export)
     return export
 
 

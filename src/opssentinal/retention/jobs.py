@@ -7,9 +7,11 @@ removed events an event, even where it failed half way.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 from django.db import DatabaseError
+from django.db.models import Max
 from django.utils.timezone import now as utc_now
 
 from opssentinal.errors import OpsSentinalError
@@ -62,33 +64,47 @@ def _next(kind: str, now: datetime) -> datetime:
     return policy.next_due(now, succeeded and succeeded.started_at, tried and tried.started_at)
 
 
-def run_prune(actor: Actor, context: Context | None = None, *, now: datetime | None = None) -> RetentionRun:
+def run_prune(
+    actor: Actor,
+    context: Context | None = None,
+    *,
+    now: datetime | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> RetentionRun:
     """Prune every event recorded longer ago than the configured retention; return the run, whose `error` tells a failure.
 
-    What has been pruned stays pruned if a later bundle fails. With a retention “for ever” it removes nothing.
+    What has been pruned stays pruned if a later bundle fails. With a retention “for ever” it removes nothing. `progress` is
+    told the events done so far.
     """
     now = now or utc_now()
     days = preferences().audit_retention_days
     run = RetentionRun.objects.create(kind=RetentionRun.Kind.AUDIT, started_at=now, retention_days=days)
-    before = reader.head().minimum_index
     try:
         if days is not None:
-            report = pruning.prune(to_us(policy.cutoff(now, days)))
-            run.events = report.events
+            pruning.prune(to_us(policy.cutoff(now, days)), progress=progress)
     except (OpsSentinalError, DatabaseError) as error:
         _log.exception("pruning failed")
         run.error = str(error)
-        run.events = reader.head().minimum_index - before  # at least these are gone, and must not go unrecorded
-    run.minimum_index = reader.head().minimum_index
-    _finish(run, now, actor, context or Context())
+    _account(run, actor, context or Context())
     return run
 
 
-def _finish(run: RetentionRun, now: datetime, actor: Actor, context: Context) -> None:
-    run.finished_at = max(utc_now(), now)
+def _account(run: RetentionRun, actor: Actor, context: Context) -> None:
+    """End the run and record what it removed, in one transaction.
+
+    Pruning commits bundle by bundle, so the count is how far the minimum index has come since it was last accounted for:
+    if a process is killed between the two, its events are in the count of the next run, and no event goes unrecorded.
+    """
+    runs = RetentionRun.objects.filter(kind=RetentionRun.Kind.AUDIT).order_by("id")
     with recording() as record:
+        runs.select_for_update().first()  # whoever accounts at the same moment, on another server, waits here
+        accounted = runs.filter(finished_at__isnull=False).aggregate(Max("minimum_index"))["minimum_index__max"] or 0
+        run.minimum_index = reader.head().minimum_index
+        run.events = run.minimum_index - accounted
+        run.finished_at = max(utc_now(), run.started_at)
         run.save()
         if run.events:
+            metadata = {"events": run.events, "minimum_index": run.minimum_index, "retention_days": run.retention_days}
             record(
                 Event(
                     action="retention.pruned",
@@ -96,12 +112,7 @@ def _finish(run: RetentionRun, now: datetime, actor: Actor, context: Context) ->
                     actor=actor,
                     context=context,
                     targets=[Target(type="audit_log", id="audit_log", name=f"{run.events:,} events")],
-                    metadata={
-                        "events": run.events,
-                        "minimum_index": run.minimum_index,
-                        "retention_days": run.retention_days,
-                        "recorded_before": policy.cutoff(now, run.retention_days or 0).isoformat(),
-                    },
+                    metadata=metadata | ({"error": run.error[:1000]} if run.error else {}),
                 )
             )
 

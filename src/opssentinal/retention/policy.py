@@ -28,7 +28,7 @@ PRESETS: tuple[tuple[int | None, str], ...] = (
 
 NIGHTLY_AT = time(3, 0, tzinfo=UTC)
 # After a run that failed, the next try comes this much later instead of the next night.
-RETRY_AFTER = timedelta(hours=1)
+RETRY_AFTER = timedelta(minutes=15)
 
 
 def days_text(days: int | None) -> str:

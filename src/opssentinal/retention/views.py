@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -9,7 +11,7 @@ from django.utils.timezone import now as utc_now
 from django.views.decorators.http import require_POST, require_safe
 
 from opssentinal.errors import InvalidInput
-from opssentinal.events.model import to_us
+from opssentinal.events.model import from_us, to_us
 from opssentinal.ledger import pruning
 from opssentinal.ledger.pruning import PruneReport
 from opssentinal.retention import jobs, policy
@@ -40,7 +42,8 @@ def update_audit(request: HttpRequest) -> HttpResponse:
     if not form.cleaned_data["confirmed"] and _is_shorter(days, current):
         loss = _removed_by(days)
         if loss is not None and loss.events:
-            return _page(request, audit_form=form, asking=(days, policy.days_text(days), loss))
+            asking = {"days": days, "label": policy.days_text(days), "loss": loss, "oldest": _oldest(loss)}
+            return _page(request, audit_form=form, asking=asking)
     return _store(request, "data_retention", audit_retention_days=days)
 
 
@@ -73,15 +76,19 @@ def _removed_by(days: int | None) -> PruneReport | None:
     return None if days is None else pruning.preview(to_us(policy.cutoff(utc_now(), days)))
 
 
+def _oldest(report: PruneReport | None) -> datetime | None:
+    return None if report is None or report.oldest_us is None else from_us(report.oldest_us)
+
+
 def _page(
     request: HttpRequest,
     audit_form: AuditRetentionForm | None = None,
     cleanup_form: CleanupForm | None = None,
-    asking: tuple[int | None, str, PruneReport] | None = None,
+    asking: dict[str, object] | None = None,
     status: int = 200,
 ) -> HttpResponse:
     now, chosen = utc_now(), preferences()
-    next_prune = jobs.next_prune(now)
+    next_prune, next_loss = jobs.next_prune(now), _removed_by(chosen.audit_retention_days)
     shown = {
         "audit_form": audit_form or AuditRetentionForm.showing(chosen.audit_retention_days),
         "cleanup_form": cleanup_form
@@ -93,7 +100,8 @@ def _page(
         ),
         "asking": asking,
         "retention": policy.days_text(chosen.audit_retention_days),
-        "next_loss": _removed_by(chosen.audit_retention_days),
+        "next_loss": next_loss,
+        "next_oldest": _oldest(next_loss),
         "audit_next": next_prune,
         "audit_overdue": next_prune is not None and next_prune <= now,
         "audit_last": jobs.last_run(RetentionRun.Kind.AUDIT),

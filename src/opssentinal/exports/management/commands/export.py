@@ -1,0 +1,187 @@
+"""`opssentinal export`: the events of a query as a file, through the same job as the page's, recorded in the same way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from django.core.management.base import BaseCommand, CommandParser
+from rich.progress import Progress, TaskID
+
+from opssentinal.commands.console import json_line, progress
+from opssentinal.errors import Conflict, IntegrityError, InvalidInput, Unavailable
+from opssentinal.events.model import Context
+from opssentinal.exports import services
+from opssentinal.exports.models import FORMATS, Export
+from opssentinal.exports.services import Principal
+from opssentinal.query import FIELDS, Filter, from_params
+from opssentinal.search.client import search
+from opssentinal.workspace.principals import os_actor
+
+_COPY_BYTES = 1 << 20
+# The server may be restarting; after this long without an answer it is not.
+_SILENCE_S_MAX = 10.0
+_LOOK_S = 0.5
+
+
+class Command(BaseCommand):
+    """Asks the running server for an export, waits for it and fetches it; both are recorded with the OS user as actor."""
+
+    help = (
+        "Write the events of a query to a file. The server makes it and must be running; later events are not in it. "
+        "Making and fetching it are recorded as export.downloaded."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The query as text, as options, or both, which then must both hold."""
+        parser.add_argument("query", nargs="*", help="query, such as: actor:alice after:7d")
+        parser.add_argument("--from", dest="param_from", metavar="TIME", help="first instant or day")
+        parser.add_argument("--to", dest="param_to", metavar="TIME", help="last day, or the instant after the last")
+        for name, field in FIELDS.items():
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                dest=f"param_{name}",
+                action="append",
+                metavar="VALUE",
+                help=f"{field.matches}; may be given several times",
+            )
+        parser.add_argument("--tz", default="UTC", help="zone of bare dates in the query; times in the file are UTC")
+        parser.add_argument("--format", choices=FORMATS, help="default: by the name of the output, else csv")
+        parser.add_argument("--bom", action="store_true", help="begin a CSV with a byte order mark, which Excel wants")
+        parser.add_argument(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="file to write, or - for standard output; default: a name with the time",
+        )
+        parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+    def handle(
+        self, *, query: list[str], tz: str, format: str | None, bom: bool, output: str | None, **options: Any
+    ) -> None:
+        """Raises Unavailable if no server runs, InvalidQuery, and what else keeps the file from being made."""
+        format = format or _format_of(output)
+        if output == "-" and format == "parquet" and sys.stdout.isatty():
+            raise InvalidInput("Parquet is not for a terminal.", hint="Redirect it, or use --output FILE.")
+        _require_folder(output)
+        filter = _filter(query, tz, options)
+        _require_server()
+        actor, principal = os_actor(), Principal("os_user", os_actor().id)
+        export = services.create_export(actor, Context(), principal, filter, format, bom=bom, tz=tz)
+        export = self._made(export, principal)
+        export, file = services.open_export(principal, export.public_id, actor, Context())
+        with file:
+            written = _write(file, export, output)
+        self._tell(export, written, as_json=options["json"])
+
+    def _made(self, export: Export, principal: Principal) -> Export:
+        try:
+            with progress("Exporting", None) as bar:
+                _wait(export, bar)
+        except (KeyboardInterrupt, Unavailable):
+            with suppress(Conflict):  # it has just ended by itself
+                services.cancel_export(principal, export.public_id, os_actor(), Context())
+            raise
+        if export.status == Export.Status.CANCELLED:
+            raise Conflict("The export was cancelled.")
+        if export.status != Export.Status.READY:
+            raise Unavailable(f"The export failed: {export.error}", permanent=True)
+        return export
+
+    def _tell(self, export: Export, written: str, *, as_json: bool) -> None:
+        out = self.stderr if written == "-" else self.stdout
+        if as_json:
+            summary = {
+                "id": export.public_id,
+                "output": written,
+                "format": export.format,
+                "rows": export.rows,
+                "bytes": export.bytes,
+                "sha256": export.sha256,
+                "query": export.query,
+                "head": export.head,
+            }
+            out.write(json_line(summary), style_func=str)
+        else:
+            out.write(
+                f"{export.rows:,} events, {export.bytes:,} bytes → {'standard output' if written == '-' else written}\n"
+                f"SHA-256 {export.sha256}",
+                style_func=str,
+            )
+
+
+def _format_of(output: str | None) -> str:
+    suffix = Path(output or "").suffix.lower().removeprefix(".")
+    return {"ndjson": "jsonl"}.get(suffix, suffix if suffix in FORMATS else "csv")
+
+
+def _filter(query: list[str], tz: str, options: Mapping[str, Any]) -> Filter:
+    params: list[tuple[str, str]] = [("q", " ".join(query))]
+    for option, value in options.items():
+        if option.startswith("param_") and value is not None:
+            name = option.removeprefix("param_")
+            params += [(name, each) for each in ([value] if isinstance(value, str) else value)]
+    return from_params(params, services.zone_named(tz))
+
+
+def _require_folder(output: str | None) -> None:
+    """Before the export is made and recorded, not after."""
+    if output not in (None, "-") and not Path(output or "").absolute().parent.is_dir():
+        raise InvalidInput(f"There is no folder {Path(output or '').absolute().parent}.", path="--output")
+
+
+def _require_server() -> None:
+    try:
+        search().status()
+    except Unavailable as error:
+        raise Unavailable(
+            "No server is running on this data directory.", hint="Start it with `opssentinal serve`."
+        ) from error
+
+
+def _wait(export: Export, bar: Progress) -> None:
+    """Wait for the end of the export, however long it takes, as long as the server is there."""
+    answered = time.monotonic()
+    while export.is_open:
+        services.wait_for(export, _LOOK_S)
+        bar.update(TaskID(0), completed=export.rows_shown, total=export.rows_total)
+        try:
+            search().status()
+            answered = time.monotonic()
+        except Unavailable as error:
+            if time.monotonic() - answered > _SILENCE_S_MAX:
+                raise Unavailable("The server stopped while the export was being made.") from error
+
+
+def _write(file: BinaryIO, export: Export, output: str | None) -> str:
+    """Copy the file to where it belongs, checking it on the way; return the name written. A file appears whole or not."""
+    if output == "-":
+        _copy(file, sys.stdout.buffer, export)
+        return "-"
+    path = Path(output or export.file_name)
+    partial = path.with_name(f".{path.name}.{export.public_id}")
+    try:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as to:
+            _copy(file, to, export)
+        partial.replace(path)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be written: {error.strerror}.", permanent=True) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return str(path)
+
+
+def _copy(file: BinaryIO, to: BinaryIO, export: Export) -> None:
+    digest = hashlib.sha256()
+    while chunk := file.read(_COPY_BYTES):
+        digest.update(chunk)
+        to.write(chunk)
+    to.flush()
+    if digest.hexdigest() != export.sha256:
+        raise IntegrityError("The file is not the one that was exported: its SHA-256 differs.", hint="Export again.")

@@ -1,0 +1,145 @@
+"""The standard cleanup removes what the workspace left behind, and cannot touch an audit event."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+
+from opssentinal.events.model import Actor, Context
+from opssentinal.exports import services
+from opssentinal.exports.models import Export
+from opssentinal.query import Filter
+from opssentinal.retention import cleanup, jobs
+from opssentinal.workspace.models import User
+from opssentinal.workspace.preferences import update_preferences
+from tests.retention.conftest import NOON, days_ago, record_events
+
+Check = Callable[[], None]
+ALICE = Actor(type="user", id="user_1", name="Alice")
+LEDGER_TABLES = ("ledger_head", "ledger_bundle", "ledger_tile", "ledger_source", "ledger_event_id")
+
+
+def session(expired_at: datetime) -> str:
+    store = SessionStore()
+    store.create()
+    Session.objects.filter(pk=store.session_key).update(expire_date=expired_at)
+    return str(store.session_key)
+
+
+def ledger_bytes() -> dict[str, list[tuple[Any, ...]]]:
+    """Every byte of the log's tables."""
+    found = {}
+    with connection.cursor() as cursor:
+        for table in LEDGER_TABLES:
+            cursor.execute(f"SELECT * FROM {table}")
+            found[table] = sorted((tuple(row) for row in cursor.fetchall()), key=repr)
+    return found
+
+
+def ready_export(expires_at: datetime) -> Export:
+    export = services.create_export(
+        ALICE, Context(), services.Principal("user", "1"), Filter(), "csv", now=expires_at - timedelta(days=7)
+    )
+    export.path.write_bytes(b"x")
+    Export.objects.filter(pk=export.pk).update(status="ready", bytes=1, sha256="0" * 64, expires_at=expires_at)
+    return export
+
+
+def test_the_standard_cleanup_cannot_touch_an_audit_event(ledger: Check) -> None:
+    """With everything else due and the most aggressive settings there are, the log stays the same byte for byte."""
+    update_preferences(ALICE, Context(), "cleanup", cleanup_sessions_days=1, cleanup_exports_days=1)
+    update_preferences(ALICE, Context(), "data_retention", audit_retention_days=30)
+    record_events(5000, days_ago(20_000))
+    gone = session(days_ago(1000))
+    export = ready_export(days_ago(1000))
+    before = ledger_bytes()
+    assert len(before["ledger_bundle"]) > 1
+    run = jobs.run_cleanup(now=NOON + timedelta(days=100_000))
+    assert (run.error, run.sessions, run.exports) == ("", 1, 1)
+    assert not Session.objects.filter(pk=gone).exists()
+    assert not export.path.exists()
+    assert ledger_bytes() == before
+    ledger()
+
+
+def test_the_code_of_the_standard_cleanup_knows_no_ledger() -> None:
+    """It imports nothing of the ledger, so that no later change makes it reach an event unnoticed."""
+    tree = ast.parse(Path(cleanup.__file__).read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert not [name for name in imported if name and "ledger" in name]
+    assert "DELETE" not in Path(cleanup.__file__).read_text()
+
+
+def test_only_expired_sessions_go_and_only_after_their_days(ledger: Check) -> None:
+    """A session that still runs, or expired yesterday, stays; so nobody is signed out."""
+    update_preferences(ALICE, Context(), "cleanup", cleanup_sessions_days=2)
+    running, fresh, old = session(NOON + timedelta(days=1)), session(days_ago(1)), session(days_ago(3))
+    assert jobs.run_cleanup(now=NOON).sessions == 1
+    left = set(Session.objects.values_list("session_key", flat=True))
+    assert left == {running, fresh}
+    assert old not in left
+
+
+def test_the_list_of_sessions_follows(admin: User) -> None:
+    """A session that is gone is no longer listed as one of its owner's."""
+    from allauth.usersessions.models import UserSession
+
+    key = session(days_ago(10))
+    listed = UserSession.objects.create(user=admin, session_key=key, ip="203.0.113.9", user_agent="curl")
+    UserSession.objects.filter(pk=listed.pk).update(created_at=days_ago(20))
+    jobs.run_cleanup(now=NOON)
+    assert not UserSession.objects.filter(pk=listed.pk).exists()
+
+
+def test_files_expire_and_rows_stay(ledger: Check) -> None:
+    """The file of an export whose time is over is deleted; who exported what stays; one still in time keeps its file."""
+    over, in_time = ready_export(NOON), ready_export(NOON + timedelta(minutes=1))
+    assert jobs.run_cleanup(now=NOON).exports == 1
+    over.refresh_from_db()
+    in_time.refresh_from_db()
+    assert (over.status, over.path.exists()) == ("expired", False)
+    assert (in_time.status, in_time.path.exists()) == ("ready", True)
+
+
+def test_once_a_night(ledger: Check) -> None:
+    """The nightly cleanup runs once a night, whatever the audit retention does."""
+    assert jobs.cleanup_if_due(NOON) is not None
+    assert jobs.cleanup_if_due(NOON + timedelta(hours=1)) is None
+    assert jobs.cleanup_if_due(NOON + timedelta(days=1)) is not None
+
+
+def test_the_command(ledger: Check) -> None:
+    """`cleanup --json` says how much it removed."""
+    session(days_ago(1000))
+    shown = io.StringIO()
+    call_command("cleanup", "--json", stdout=shown)
+    assert json.loads(shown.getvalue()) == {"sessions": 1, "exports": 0}
+
+
+def test_the_settings_are_changed_on_the_page(admin_client: Client) -> None:
+    """The cleanup's own form changes the cleanup's settings and nothing of the audit retention."""
+    from opssentinal.workspace.preferences import preferences
+
+    answer = admin_client.post(
+        "/settings/data-retention/cleanup/", {"cleanup_sessions_days": "3", "cleanup_exports_days": "30"}
+    )
+    assert answer.status_code == 302
+    now = preferences()
+    assert (now.cleanup_sessions_days, now.cleanup_exports_days, now.audit_retention_days) == (3, 30, 365)
+    refused = admin_client.post(
+        "/settings/data-retention/cleanup/", {"cleanup_sessions_days": "0", "cleanup_exports_days": "30"}
+    )
+    assert refused.status_code == 400
+    assert preferences() == now
