@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "ninja",
     "opssentinal.ledger",
     "opssentinal.apikeys",
+    "opssentinal.api",
     "opssentinal.exports",
     "opssentinal.retention",
     "opssentinal.web",

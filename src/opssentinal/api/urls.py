@@ -1,3 +1,11 @@
-"""Addresses of the HTTP API."""
+"""Addresses of the HTTP API. Whatever else is asked for below /api/ is answered by a problem, not by a page."""
 
-urlpatterns: list = []
+from django.urls import path, re_path
+
+from opssentinal.api.application import urls
+from opssentinal.api.responses import api_view, no_such_address
+
+urlpatterns = [
+    path("v1/", urls),
+    re_path(r"^(?P<rest>.*)$", api_view(no_such_address)),
+]

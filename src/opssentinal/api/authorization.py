@@ -1,0 +1,91 @@
+"""Bearer keys for the API: who is asking, whether the key's scope allows it, and how much it may ask in a minute."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpRequest
+from ninja.security.http import HttpAuthBase
+
+from opssentinal.apikeys.authentication import authenticate, bearer_token
+from opssentinal.apikeys.principal import KeyPrincipal
+from opssentinal.apikeys.rate import Budget, RateLimit
+from opssentinal.errors import Forbidden
+from opssentinal.events.model import Context, Event, Target
+from opssentinal.ledger.recording import recording
+from opssentinal.workspace.principals import client_address
+
+SCHEME = "APIKey"
+DENIAL_EVERY_S = 60
+
+REQUESTS = RateLimit("requests", settings.CONFIG.api_requests_per_minute)
+EVENTS = RateLimit("events", settings.CONFIG.ingest_events_per_minute)
+
+
+class Scope(HttpAuthBase):
+    """Lets a request in whose key has this scope, and counts it against the key's share of requests.
+
+    Writing events counts events instead, which its own view does. A key that asks beyond its scopes is recorded as
+    access.denied, at most once a minute for each scope, so that a program in a loop does not fill the log.
+    """
+
+    openapi_scheme = "bearer"
+
+    def __init__(self, name: str, counts_requests: bool = True) -> None:
+        super().__init__()
+        self.name = name
+        self._counts_requests = counts_requests
+
+    def __call__(self, request: HttpRequest) -> KeyPrincipal:
+        """Return the principal, which ninja keeps as `request.auth`."""
+        principal = authenticate(bearer_token(request.headers.get("Authorization", "")))
+        principal.require_network(request_ip(request))
+        if self._counts_requests:
+            note_budget(request, REQUESTS, REQUESTS.take(principal.id))
+        try:
+            principal.require(self.name)
+        except Forbidden:
+            if cache.add(f"api-denial:{principal.id}:{self.name}", True, DENIAL_EVERY_S):
+                _record_denial(request, principal, self.name)
+            raise
+        return principal
+
+
+def principal_of(request: HttpRequest) -> KeyPrincipal:
+    """The key that an operation was let in with."""
+    return cast(KeyPrincipal, request.auth)  # type: ignore[attr-defined]
+
+
+def note_budget(request: HttpRequest, limit: RateLimit, budget: Budget) -> None:
+    """Have the response say what is left of a limit."""
+    request.rate_headers = (  # type: ignore[attr-defined]
+        ("RateLimit-Policy", limit.policy),
+        ("RateLimit", limit.header(budget)),
+    )
+
+
+def request_ip(request: HttpRequest) -> str | None:
+    """The client's address, seen past trusted proxies."""
+    return client_address(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))[0]
+
+
+def key_context(request: HttpRequest) -> Context:
+    """Where a request with a key came from; it belongs to no session."""
+    agent = request.META.get("HTTP_USER_AGENT", "").replace("\x00", "")[:2048]
+    return Context(ip=request_ip(request), user_agent=agent or None)
+
+
+def _record_denial(request: HttpRequest, principal: KeyPrincipal, scope: str) -> None:
+    with recording() as record:
+        record(
+            Event(
+                action="access.denied",
+                outcome="denied",
+                actor=principal.actor(),
+                targets=[Target(type="scope", id=scope, name=scope)],
+                context=key_context(request),
+                metadata={"method": request.method, "path": request.path[:256]},
+            )
+        )

@@ -1,0 +1,354 @@
+"""Sending and reading events over HTTP: search by time, reading in recorded order, single events, counts, event types."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from ninja import Router
+
+from opssentinal.api import parameters, shapes
+from opssentinal.api.authorization import EVENTS, Scope, note_budget, principal_of
+from opssentinal.api.document import described, ref
+from opssentinal.api.parameters import CURSOR, LIMIT, TZ, Param, documented_filter, filter_of, number, one, whole, zone
+from opssentinal.api.responses import json_response
+from opssentinal.apikeys.principal import EVENTS_READ, EVENTS_WRITE, KeyPrincipal
+from opssentinal.errors import Conflict, InvalidCursor, InvalidInput, NotFound
+from opssentinal.events.catalogue import EVENT_TYPES
+from opssentinal.events.model import Event, RecordedEvent
+from opssentinal.ingest.body import BODY_BYTES_MAX, EVENTS_MAX, split, too_large
+from opssentinal.ingest.operation import Ingested, Submission
+from opssentinal.ledger import reader
+from opssentinal.ledger.append import append
+from opssentinal.query import FIELDS, PARAMS, Cursor, Filter, cursor_time, decode_cursor, encode_cursor
+
+router = Router(tags=["Events"])
+
+ORDER = Param(
+    "order",
+    "By time of occurrence, newest or oldest first.",
+    {"type": "string", "enum": ["newest", "oldest"], "default": "newest"},
+)
+AFTER_SEQ = whole(
+    "after_seq",
+    "Read in recorded order instead, everything after this place in the log; begin with -1 and go on with "
+    "`next_after_seq`. Nothing is missed, however late it occurred. Not together with a filter.",
+    -1,
+)
+FIELD = Param(
+    "field",
+    "A field to count; repeatable.",
+    {"type": "array", "items": {"type": "string"}, "default": ["action", "actor", "outcome"]},
+)
+FACET_LIMIT = whole("limit", "Values per field at most.", 1, 100, 10)
+BUCKETS = whole("buckets", "How many buckets to aim at.", 1, 500, 60)
+FACET_FIELDS_MAX = 10
+# Events that one request reads in recorded order at most, of which a key bound to a tenant may see few.
+SCAN_MAX = 20_000
+
+_ONE = {"action": "login.success", "outcome": "success", "actor": {"type": "user", "id": "usr_7", "name": "Alice"}}
+_SENT = {
+    "schema": {
+        "anyOf": [
+            ref(Event),
+            {"type": "array", "items": ref(Event), "minItems": 1, "maxItems": EVENTS_MAX},
+            {
+                "type": "object",
+                "properties": {"events": {"type": "array", "items": ref(Event), "minItems": 1, "maxItems": EVENTS_MAX}},
+                "required": ["events"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+    "examples": {"one": {"value": _ONE}, "several": {"value": {"events": [_ONE, _ONE]}}},
+}
+_ENCODING = {
+    "name": "Content-Encoding",
+    "in": "header",
+    "description": "How the body is compressed.",
+    "schema": {"type": "string", "enum": ["gzip", "zstd", "identity"]},
+}
+
+
+@router.post(
+    "/events",
+    auth=Scope(EVENTS_WRITE, counts_requests=False),
+    operation_id="createEvents",
+    summary="Send events",
+    openapi_extra=described(
+        {
+            201: ("Every event is recorded, on disk, now or before (duplicate).", Ingested),
+            207: ("Some events are not recorded: see each result's status and error.", Ingested),
+        },
+        parameters=[_ENCODING],
+        body={
+            "application/json": _SENT,
+            "application/x-ndjson": {"schema": {"type": "string", "description": "One event per line."}},
+        },
+        errors=(413, 415),
+    ),
+)
+def create_events(request: HttpRequest) -> HttpResponse:
+    """One event, an array, `{"events": […]}` or NDJSON; at most 1,000 events and 5 MiB, also when unpacked.
+
+    `source` and, where the key is bound to one, `tenant` come from the key. An event sent again under the same `id` is
+    answered as a duplicate if it says the same, else as a conflict.
+    """
+    # The front process answers this address before Django does (opssentinal.ingest); the code is the same.
+    principal = principal_of(request)
+    body = request.read(BODY_BYTES_MAX + 1)
+    if len(body) > BODY_BYTES_MAX:
+        raise too_large()
+    items = split(body, request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
+    note_budget(request, EVENTS, EVENTS.take(principal.id, len(items)))
+    submission = Submission(items, principal)
+    with transaction.atomic(durable=True):
+        receipts = append(submission.events)
+    status, content = submission.answer(receipts)
+    return json_response(content, status)
+
+
+@router.get(
+    "/events",
+    auth=Scope(EVENTS_READ),
+    operation_id="listEvents",
+    summary="Search events",
+    openapi_extra=described(
+        {200: ("A page of events; the header Link names the next.", shapes.EventPage)},
+        parameters=[
+            *documented_filter(),
+            *(param.documented() for param in (LIMIT, CURSOR, ORDER, AFTER_SEQ)),
+        ],
+    ),
+)
+def list_events(request: HttpRequest) -> HttpResponse:
+    """Events that match a filter, newest first, page by page; or, with `after_seq`, all of them in recorded order.
+
+    The pages of one search show the log as it was at its first page. An event that has been acknowledged is found.
+    """
+    if AFTER_SEQ.name in request.GET:
+        return _in_recorded_order(request)
+    from opssentinal.search.client import search
+
+    principal = principal_of(request)
+    text = one(request, CURSOR)
+    asked_at = cursor_time(text) if text else datetime.now(UTC)
+    filter = filter_of(request, LIMIT, CURSOR, ORDER, now=asked_at) & principal.bounds()
+    order = one(request, ORDER)
+    if order not in (None, "newest", "oldest"):
+        raise InvalidInput("must be newest or oldest", path="order")
+    start = _opened(text, filter, principal, order) if text else None
+    limit = number(request, LIMIT) or 0
+    page = search().page(
+        filter,
+        limit=limit,
+        after=start and position_of(start),
+        order=start.order if start else order or "newest",
+        head=start.head if start else None,
+    )
+    following = None
+    if page.next is not None:
+        following = encode_cursor(
+            _cursor_key(),
+            Cursor(
+                page.next.occurred_at_us,
+                page.next.seq,
+                page.head,
+                asked_at,
+                start.order if start else order or "newest",
+            ),
+            filter,
+            _seal_of(principal),
+        )
+    return _page(request, page.events, following)
+
+
+@router.get(
+    "/events/facets",
+    auth=Scope(EVENTS_READ),
+    operation_id="getEventFacets",
+    summary="Count values",
+    openapi_extra=described(
+        {200: ("The most frequent values of each field.", shapes.Facets)},
+        parameters=[*documented_filter(), FIELD.documented(), FACET_LIMIT.documented()],
+    ),
+)
+def get_facets(request: HttpRequest) -> HttpResponse:
+    """How many of the matching events have which value of each field."""
+    from opssentinal.search.client import search
+
+    filter = filter_of(request, FIELD, FACET_LIMIT) & principal_of(request).bounds()
+    fields = list(dict.fromkeys(request.GET.getlist("field"))) or FIELD.schema["default"]
+    if unknown := [name for name in fields if name not in FIELDS]:
+        raise InvalidInput(
+            f"there is no field {unknown[0][:64]!r}", path="field", hint=f"There are {', '.join(FIELDS)}."
+        )
+    if len(fields) > FACET_FIELDS_MAX:
+        raise InvalidInput(f"at most {FACET_FIELDS_MAX} at once", path="field")
+    found = search().facets(filter, fields, limit=number(request, FACET_LIMIT) or 0)
+    return json_response(
+        shapes.Facets(
+            {
+                name: [shapes.FacetValue(value.value, value.count, value.label) for value in values]
+                for name, values in found.items()
+            }
+        )
+    )
+
+
+@router.get(
+    "/events/histogram",
+    auth=Scope(EVENTS_READ),
+    operation_id="getEventHistogram",
+    summary="Count over time",
+    openapi_extra=described(
+        {200: ("Counts by outcome in buckets of equal length.", shapes.Histogram)},
+        parameters=[*documented_filter(), BUCKETS.documented(), TZ.documented()],
+    ),
+)
+def get_histogram(request: HttpRequest) -> HttpResponse:
+    """The matching events over time, by outcome."""
+    from opssentinal.search.client import search
+
+    tz = zone(request)
+    filter = filter_of(request, BUCKETS, TZ, tz=tz) & principal_of(request).bounds()
+    found = search().histogram(filter, buckets=number(request, BUCKETS) or 0, tz=tz.key)
+    return json_response(
+        shapes.Histogram(
+            found.start,
+            found.step_s,
+            [
+                shapes.HistogramBucket(bucket.start, bucket.success, bucket.failure, bucket.denied, bucket.unknown)
+                for bucket in found.buckets
+            ],
+        )
+    )
+
+
+@router.get(
+    "/events/{event}",
+    auth=Scope(EVENTS_READ),
+    operation_id="getEvent",
+    summary="Get one event",
+    openapi_extra=described({200: ("The event.", RecordedEvent)}, errors=(404, 409)),
+)
+def get_event(request: HttpRequest, event: str) -> HttpResponse:
+    """One event by its `id` or by its `seq`. 409 where several sources sent the same id: then ask by seq."""
+    parameters.refuse_unknown(request, ())
+    return json_response(_event_for(principal_of(request), event))
+
+
+@router.get(
+    "/event-types",
+    auth=Scope(EVENTS_READ),
+    operation_id="listEventTypes",
+    summary="List event types",
+    openapi_extra=described({200: ("The catalogue.", shapes.EventTypes)}),
+)
+def list_event_types(request: HttpRequest) -> HttpResponse:
+    """The event types that the product knows by name. Other well-formed actions may be sent too."""
+    parameters.refuse_unknown(request, ())
+    return json_response(
+        shapes.EventTypes(
+            [
+                shapes.EventTypeItem(
+                    kind.action, kind.category, kind.title, kind.description, kind.sensitive, kind.example
+                )
+                for kind in EVENT_TYPES.values()
+            ]
+        )
+    )
+
+
+def position_of(cursor: Cursor) -> Any:
+    """The search's position of a cursor."""
+    from opssentinal.search.client import Position
+
+    return Position(cursor.occurred_at_us, cursor.seq)
+
+
+def _in_recorded_order(request: HttpRequest) -> HttpResponse:
+    parameters.refuse_unknown(request, (AFTER_SEQ.name, LIMIT.name, *PARAMS, CURSOR.name, ORDER.name))
+    for name in request.GET:
+        if name not in (AFTER_SEQ.name, LIMIT.name):
+            raise InvalidInput(
+                "cannot be combined with after_seq", path=name, hint="In recorded order everything is read."
+            )
+    principal, limit = principal_of(request), number(request, LIMIT) or 0
+    after = number(request, AFTER_SEQ)
+    last = -1 if after is None else after
+    found: list[RecordedEvent] = []
+    size, until = reader.head().size, last + 1 + SCAN_MAX
+    for bundle in reader.bundles_after(last + 1, SCAN_MAX):
+        if not bundle.is_pruned:
+            for event in bundle.events():
+                if len(found) == limit:
+                    break
+                last = event.seq
+                if principal.may_see(event.tenant):
+                    found.append(event)
+        else:
+            last = bundle.end_seq - 1
+        if len(found) == limit or last >= until:
+            break
+    return json_response(shapes.EventPage(found, None, last + 1 < size, last))
+
+
+def _event_for(principal: KeyPrincipal, text: str) -> RecordedEvent:
+    unseen = NotFound("There is no such event.", hint="Ask by id (a UUID) or by seq.")
+    if text.isascii() and text.isdecimal() and len(text) <= 18:
+        seqs = [int(text)]
+    else:
+        try:
+            seqs = reader.find_by_id(UUID(text))
+        except ValueError as error:
+            raise unseen from error
+    found: list[RecordedEvent] = []
+    for seq in seqs:
+        try:
+            event = reader.read_event(seq)
+        except NotFound:
+            if principal.tenant is None and len(seqs) == 1:
+                raise
+            continue
+        if principal.may_see(event.tenant):
+            found.append(event)
+    if not found:
+        raise unseen
+    if len(found) > 1:
+        raise Conflict(
+            "Several sources have sent an event with this id.",
+            hint=f"Ask by seq: {', '.join(str(event.seq) for event in found)}.",
+            code="ambiguous_id",
+        )
+    return found[0]
+
+
+def _opened(text: str, filter: Filter, principal: KeyPrincipal, order: str | None) -> Cursor:
+    cursor = decode_cursor(_cursor_key(), text, filter, _seal_of(principal))
+    if order is not None and order != cursor.order:
+        raise InvalidCursor("The cursor was made for another order.", path="order")
+    return cursor
+
+
+def _cursor_key() -> bytes:
+    return sha256(b"opssentinal.api.cursor\x00" + settings.SECRET_KEY.encode()).digest()
+
+
+def _seal_of(principal: KeyPrincipal) -> str:
+    return f"api_key:{principal.id}"
+
+
+def _page(request: HttpRequest, events: list[RecordedEvent], following: str | None) -> HttpResponse:
+    response = json_response(shapes.EventPage(events, following, following is not None))
+    if following is not None:
+        query = [(name, value) for name, values in request.GET.lists() for value in values if name != CURSOR.name]
+        address = f"{request.path}?{urlencode([*query, (CURSOR.name, following)])}"
+        response.headers["Link"] = f'<{address}>; rel="next"'
+    return response

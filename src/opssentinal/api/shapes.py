@@ -1,0 +1,146 @@
+"""The JSON of the API's answers and of the bodies it takes, besides the event itself: the source of the document's schemas."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from opssentinal.events.model import RecordedEvent
+
+
+class EventPage(Struct):
+    """Events. `next_cursor` continues a search; `next_after_seq` continues reading in recorded order."""
+
+    data: list[RecordedEvent]
+    next_cursor: str | None
+    has_more: bool
+    next_after_seq: int | None = None
+
+
+class FacetValue(Struct):
+    """One value of a field and how many events have it; `label` is its name for people where it has one."""
+
+    value: str
+    count: int
+    label: str | None
+
+
+class Facets(Struct):
+    """For each field asked for, its most frequent values. A field's own filter does not narrow its values."""
+
+    data: dict[str, list[FacetValue]]
+
+
+class HistogramBucket(Struct):
+    """The events that occurred from `start` until the start of the next bucket, by outcome."""
+
+    start: datetime
+    success: int
+    failure: int
+    denied: int
+    unknown: int
+
+
+class Histogram(Struct):
+    """Counts over time; every bucket is `step_s` seconds long."""
+
+    start: datetime
+    step_s: float
+    buckets: list[HistogramBucket]
+
+
+class EventTypeItem(Struct):
+    """A declared event type. `example` can be sent as it is."""
+
+    action: str
+    category: str
+    title: str
+    description: str
+    sensitive: bool
+    example: dict[str, Any]
+
+
+class EventTypes(Struct):
+    """The catalogue of event types."""
+
+    data: list[EventTypeItem]
+
+
+class ExportRequest(Struct, forbid_unknown_fields=True):
+    """What to export. `filter` has the parameters of the event list, each a string or a list of strings."""
+
+    format: Literal["csv", "jsonl", "parquet"] = "csv"
+    filter: dict[str, str | list[str]] = {}
+    bom: Annotated[bool, Meta(description="begin a CSV with a byte order mark, for Excel")] = False
+    tz: Annotated[str, Meta(max_length=64, description="the zone that days in the filter are counted in")] = "UTC"
+
+
+class ExportItem(Struct):
+    """An export. Its file can be fetched while `status` is ready; `sha256` is that of the file."""
+
+    id: str
+    status: Literal["queued", "running", "ready", "failed", "cancelled", "expired"]
+    format: Literal["csv", "jsonl", "parquet"]
+    query: str
+    head: int
+    file_name: str
+    created_at: datetime
+    finished_at: datetime | None
+    expires_at: datetime | None
+    rows_done: int
+    rows: int | None
+    bytes: int | None
+    sha256: str | None
+    error: str | None
+
+
+class ExportPage(Struct):
+    """Exports, newest first."""
+
+    data: list[ExportItem]
+    next_cursor: str | None
+    has_more: bool
+
+
+class KeyRequest(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The API key to create. Without `expires_at` it does not expire."""
+
+    name: str
+    source: str
+    scopes: list[str]
+    tenant: str | None = None
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    networks: Annotated[list[str], Meta(max_length=50)] = []
+
+
+class KeyItem(Struct, kw_only=True):
+    """An API key without its secret."""
+
+    id: str
+    name: str
+    source: str
+    tenant: str | None
+    scopes: list[str]
+    networks: list[str]
+    state: Literal["active", "expired", "revoked"]
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class CreatedKeyItem(KeyItem, kw_only=True):
+    """A key just created. `token` is shown here and never again."""
+
+    token: str
+
+
+class KeyPage(Struct):
+    """API keys, newest first."""
+
+    data: list[KeyItem]
+    next_cursor: str | None
+    has_more: bool
