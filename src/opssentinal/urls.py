@@ -10,3 +10,5 @@ urlpatterns = [
     path("settings/api-keys/", include("opssentinal.apikeys.urls")),
     path("api/", include("opssentinal.api.urls")),
 ]
+
+handler429 = "opssentinal.workspace.views.too_many_requests"  # asked for by django-allauth

@@ -28,7 +28,13 @@ class UserManager(BaseUserManager["User"]):
     """Makes accounts. Records nothing: pages and commands go through `accounts.create_account`."""
 
     def create_user(
-        self, email: str, password: str | None = None, *, name: str = "", role: str = Role.MEMBER, is_active: bool = True
+        self,
+        email: str,
+        password: str | None = None,
+        *,
+        name: str = "",
+        role: str = Role.MEMBER,
+        is_active: bool = True,
     ) -> User:
         """Save an account; without a password it cannot sign in. Raises IntegrityError if the address is taken."""
         user = self.model(email=email.strip().lower(), name=name.strip(), role=role, is_active=is_active)

@@ -26,9 +26,7 @@ def live_sessions(user: User) -> list[UserSession]:
     return list(listed.filter(session_key__in=live))
 
 
-def revoke(
-    sessions: Iterable[UserSession], actor: Actor, context: Context, record: Callable[[Event], None]
-) -> int:
+def revoke(sessions: Iterable[UserSession], actor: Actor, context: Context, record: Callable[[Event], None]) -> int:
     """End sessions and record session.revoked for each, inside the caller's recording(); return how many.
 
     One that somebody else ended meanwhile is neither counted nor recorded.

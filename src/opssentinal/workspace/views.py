@@ -30,10 +30,11 @@ RETRY_AFTER_S = 300
 @require_http_methods(["GET", "HEAD", "POST"])
 def setup(request: HttpRequest) -> HttpResponse:
     """Create the first admin and sign them in; leads to sign-in for ever once there is an account."""
-    if is_set_up():
-        return redirect("account_login")
     token = str((request.POST if request.method == "POST" else request.GET).get("token", ""))
-    if not is_setup_token(token):
+    is_open = is_setup_token(token)
+    if is_set_up():  # asked second: a token that has just been used is gone, and then this is true already
+        return redirect("account_login")
+    if not is_open:
         return render(request, "workspace/setup_token.html", {"is_wrong": bool(token)}, status=403 if token else 200)
     form = SetupForm(request.POST) if request.method == "POST" else SetupForm(initial={"token": token})
     if request.method != "POST" or not form.is_valid():
@@ -89,7 +90,9 @@ def sessions(request: HttpRequest) -> HttpResponse:
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:
     """The answer to more attempts than the limits allow."""
-    return render(request, "429.html", status=429, headers={"Retry-After": str(RETRY_AFTER_S)})
+    response = render(request, "429.html", status=429)
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
 
 
 def _account(request: HttpRequest) -> Any:

@@ -1,0 +1,259 @@
+"""Signing in and out: what is recorded, and that neither happens without the other."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import connection
+
+from opssentinal.events.model import Actor
+from opssentinal.ledger.reader import bundles_after, head
+from opssentinal.workspace.models import User
+from opssentinal.workspace.principals import session_reference
+from tests.workspace.conftest import (
+    AGENT,
+    PASSWORD,
+    away,
+    browser,
+    events,
+    is_signed_in,
+    session_key,
+    sign_in,
+    signed_in,
+)
+from tests.workspace.hashers import CountingHasher
+
+Broken = Callable[[], AbstractContextManager[None]]
+
+
+def test_a_sign_in_is_recorded_with_account_address_browser_and_session(alice: User) -> None:
+    """login.success names the account, the address, the user agent and the session it opened."""
+    client = browser()
+    response = sign_in(client, "Alice@Example.com")
+    assert (response.status_code, response["Location"]) == (302, "/")
+    (event,) = events()
+    assert (event.action, event.outcome, event.source) == ("login.success", "success", "opssentinal")
+    assert event.actor == Actor(type="user", id=f"user_{alice.pk}", name="Alice", email="alice@example.com")
+    assert (event.context.ip, event.context.user_agent) == ("203.0.113.9", AGENT)
+    assert event.context.session_id == session_reference(session_key(client))
+    assert event.metadata == {"method": "password"}
+    assert is_signed_in(client)
+    assert session_key(client) not in repr(events()), "the log must not hold what opens the session"
+
+
+def test_a_sign_in_leads_to_the_page_asked_for_and_never_to_another_site(alice: User) -> None:
+    """`next` is followed inside of the product only."""
+    assert sign_in(browser(), next="/profile/sessions/")["Location"] == "/profile/sessions/"
+    assert sign_in(browser(), next="https://evil.example/")["Location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("typed", "password", "reason", "actor"),
+    [
+        ("alice@example.com", "wrong", "wrong_password", "account"),
+        ("carol@example.com", PASSWORD, "inactive", "account"),
+        ("carol@example.com", "wrong", "inactive", "account"),
+        ("Nobody@Example.com", PASSWORD, "unknown_account", "nobody@example.com"),
+        ("hunter2-my-password", PASSWORD, "unknown_account", None),
+    ],
+)
+def test_a_refused_sign_in_is_recorded_with_its_reason(
+    alice: User, typed: str, password: str, reason: str, actor: str | None
+) -> None:
+    """login.failure names the account if there is one, else the address typed, else nobody."""
+    carol = User.objects.create_user("carol@example.com", PASSWORD, name="Carol", is_active=False)
+    client = browser()
+    assert sign_in(client, typed, password).status_code == 200
+    assert session_key(client) is None
+    (event,) = events()
+    assert (event.action, event.outcome) == ("login.failure", "failure")
+    assert event.metadata == {"method": "password", "reason": reason}
+    assert (event.context.ip, event.context.user_agent) == ("203.0.113.9", AGENT)
+    accounts = {
+        user.email: Actor(type="user", id=f"user_{user.pk}", name=user.name, email=user.email)
+        for user in (alice, carol)
+    }
+    assert event.actor == accounts.get(typed, Actor(type="anonymous", id=actor or "anonymous", email=actor))
+
+
+def test_the_answer_does_not_tell_why_a_sign_in_was_refused(alice: User) -> None:
+    """Wrong password, unknown address, switched-off account and plain text: the same page at the cost of one hashing."""
+    User.objects.create_user("carol@example.com", PASSWORD, is_active=False)
+    answers, costs = set(), set()
+    for typed, password in [
+        ("alice@example.com", "wrong"),
+        ("nobody@example.com", PASSWORD),
+        ("carol@example.com", PASSWORD),
+        ("carol@example.com", "wrong"),
+        ("not an address", PASSWORD),
+    ]:
+        before = CountingHasher.hashings
+        response = sign_in(browser(), typed, password)
+        costs.add(CountingHasher.hashings - before)
+        page = re.sub(r'name="csrfmiddlewaretoken" value="[^"]+"', "", response.content.decode())
+        answers.add((response.status_code, page.replace(typed, "…")))
+    assert len(answers) == 1
+    assert "Wrong e-mail address or password." in answers.pop()[1]
+    assert costs == {1}
+
+
+def test_typed_text_that_is_no_address_is_stored_nowhere(alice: User) -> None:
+    """People type their password where the address belongs: it is in no line of the ledger and no byte of the database."""
+    secret = "Tr0ub4dor-and-3"
+    sign_in(browser(), secret, secret)
+    sign_in(browser(), "alice@example.com", secret)
+    assert len(events("login.failure")) == 2
+    stored = [b"".join((*bundle.heads, *bundle.whos, *bundle.whats)) for bundle in bundles_after(0)]
+    assert sum(map(len, stored)) > 0
+    assert secret.encode() not in b"".join(stored)
+    assert secret.encode() not in b"".join(stored).lower()
+    if connection.vendor == "sqlite":
+        # In a process of its own: closing the file here would drop this process's locks on it.
+        folder = str(settings.CONFIG.data_dir)
+        found = subprocess.run(["grep", "-rlaiF", secret, folder], capture_output=True, text=True, check=False)
+        assert found.stdout == ""
+        assert subprocess.run(["grep", "-rlaiF", "alice@example.com", folder], capture_output=True, check=False).stdout
+
+
+def _attempt(email: str, ip: str = "203.0.113.9", password: str = "wrong") -> Any:
+    return sign_in(browser(ip), email, password)
+
+
+def test_too_many_attempts_from_one_address_are_refused_and_recorded_once(alice: User) -> None:
+    """The eleventh failed attempt in a minute is answered 429, even with the right password; one record tells of it."""
+    for number in range(10):
+        assert _attempt(f"nobody{number}@example.com").status_code == 200
+    for _ in range(3):
+        response = _attempt("alice@example.com", password=PASSWORD)
+        assert (response.status_code, response["Retry-After"]) == (429, "300")
+        assert "Too many attempts" in response.content.decode()
+        assert "sessionid" not in response.cookies
+    assert len(events("login.failure")) == 11
+    refused = events()[-1]
+    assert refused.metadata == {"method": "password", "reason": "rate_limited"}
+    assert refused.actor is not None
+    assert refused.actor.email == "alice@example.com"
+    assert sign_in(browser("203.0.113.77")).status_code == 302, "others are not kept out"
+
+
+@pytest.mark.parametrize(("email", "password"), [("alice@example.com", "wrong"), ("carol@example.com", PASSWORD)])
+def test_too_many_attempts_for_one_account_are_refused(alice: User, email: str, password: str) -> None:
+    """Ten failures for one account from ten addresses refuse the eleventh; a switched-off account is no exception."""
+    User.objects.create_user("carol@example.com", PASSWORD, is_active=False)
+    for number in range(10):
+        assert _attempt(email, f"198.51.100.{number}", password).status_code == 200
+    assert _attempt(email, "198.51.100.200", password).status_code == 429
+    assert [event.metadata["reason"] for event in events()].count("rate_limited") == 1
+
+
+def test_a_forged_forwarded_address_does_not_dodge_the_limit(alice: User) -> None:
+    """Without trusted proxies the header counts for nothing."""
+    statuses = [
+        browser()
+        .post(
+            "/accounts/login/",
+            {"login": f"nobody{number}@example.com", "password": "wrong"},
+            headers={"x-forwarded-for": f"192.0.2.{number}"},
+        )
+        .status_code
+        for number in range(11)
+    ]
+    assert statuses == [200] * 10 + [429]
+
+
+def test_who_cannot_be_recorded_does_not_get_in(alice: User, broken_ledger: Broken) -> None:
+    """The ledger is broken: no session, no cookie, no last login; once it is whole, signing in works."""
+    client = browser()
+    with broken_ledger():
+        response = sign_in(client)
+    assert response.status_code == 500
+    assert session_key(client) is None
+    assert not is_signed_in(client)
+    assert Session.objects.count() == UserSession.objects.count() == 0
+    assert User.objects.get(pk=alice.pk).last_login is None
+    assert events() == []
+    assert sign_in(client).status_code == 302
+    assert is_signed_in(client)
+
+
+def test_a_refusal_that_cannot_be_recorded_is_an_error(alice: User, broken_ledger: Broken) -> None:
+    """Nobody can try passwords unseen."""
+    with broken_ledger():
+        assert sign_in(browser(), password="wrong").status_code == 500
+
+
+def test_a_sign_in_that_fails_is_not_recorded(alice: User) -> None:
+    """The session cannot be listed: the log does not claim that somebody signed in."""
+    client = browser()
+    with away("usersessions_usersession"):
+        assert sign_in(client).status_code == 500
+    assert events() == []
+    assert Session.objects.count() == 0
+    assert session_key(client) is None
+
+
+def test_signing_out_is_recorded_and_ends_the_session(alice: User) -> None:
+    """logout names account and session; afterwards the session opens nothing."""
+    client = signed_in()
+    key = session_key(client)
+    assert client.post("/accounts/logout/")["Location"] == "/accounts/login/"
+    event = events()[-1]
+    assert (event.action, event.outcome) == ("logout", "success")
+    assert event.actor == Actor(type="user", id=f"user_{alice.pk}", name="Alice", email="alice@example.com")
+    assert (event.context.ip, event.context.session_id) == ("203.0.113.9", session_reference(key))
+    client.cookies["sessionid"] = key or ""
+    assert not is_signed_in(client)
+    assert UserSession.objects.count() == 0
+
+
+def test_a_link_does_not_sign_out(alice: User) -> None:
+    """GET asks; only POST signs out."""
+    client = signed_in()
+    assert b"Sign out?" in client.get("/accounts/logout/").content
+    assert is_signed_in(client)
+    assert events("logout") == []
+
+
+def test_who_cannot_be_recorded_stays_signed_in(alice: User, broken_ledger: Broken) -> None:
+    """The ledger is broken: signing out fails as a whole, session and cookie stay."""
+    client = signed_in()
+    with broken_ledger():
+        assert client.post("/accounts/logout/").status_code == 500
+    assert is_signed_in(client)
+    assert events("logout") == []
+    assert UserSession.objects.count() == 1
+
+
+def test_an_account_that_is_switched_off_is_out_at_once(alice: User) -> None:
+    """Its open session is a stranger's at the next request."""
+    client = signed_in()
+    User.objects.update(is_active=False)
+    assert not is_signed_in(client)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/accounts/signup/", "/accounts/email/", "/accounts/password/reset/", "/accounts/password/set/",
+        "/accounts/confirm-email/", "/accounts/inactive/", "/accounts/reauthenticate/", "/accounts/", "/admin/",
+    ],
+)  # fmt: skip
+def test_what_is_not_offered_is_not_there(alice: User, path: str) -> None:
+    """Nobody can sign up, and allauth's further pages do not exist."""
+    assert browser().get(path).status_code == 404
+    assert browser().post(path, {"email": "eve@example.com"}).status_code == 404
+
+
+def test_forms_are_guarded_against_other_sites(alice: User) -> None:
+    """A post without the form's token is refused before anything is checked or recorded."""
+    client = browser(enforce_csrf_checks=True)
+    assert sign_in(client).status_code == 403
+    assert head().size == 0
