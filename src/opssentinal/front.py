@@ -70,6 +70,7 @@ class Front:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await asyncio.to_thread(self.sequencer.stop)
+        self._ingest.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 

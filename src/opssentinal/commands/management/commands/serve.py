@@ -43,11 +43,10 @@ class Command(BaseCommand):
                 back_process.stop()
 
     def _announce(self, host: str, port: int) -> None:
-        from opssentinal.workspace.setup import setup_url
+        from opssentinal.workspace.setup import setup_token
 
-        shown = f"[{host}]" if ":" in host else host
-        self.stdout.write(f"OpsSentinal is listening on http://{shown}:{port} (stop it with Ctrl-C)")
-        first_visit = setup_url(f"http://{shown}:{port}")
-        if first_visit:
-            self.stdout.write(f"Create the first admin here:\n\n    {first_visit}\n")
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.stdout.write(f"OpsSentinal is listening on {address} (stop it with Ctrl-C)")
+        if (token := setup_token()) is not None:
+            self.stdout.write(f"Create the first admin here:\n\n    {address}/setup?token={token}\n")
         self.stdout.flush()
