@@ -19,10 +19,16 @@ _FORMATS = {"second": "%Y-%m-%d %H:%M:%S", "minute": "%Y-%m-%d %H:%M", "day": "%
 
 @register.simple_tag
 def time(moment: datetime | None, precision: str = "second") -> SafeString | str:
-    """Write an aware datetime; `precision` is second, minute, day or full (all digits and the zone's name)."""
+    """Write an aware datetime; `precision` is second, minute, day stacked (on two lines) or full (all digits and
+    the zone's name)."""
     if moment is None:
         return "—"
     utc = moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
     local = moment.astimezone(timezone.get_current_timezone())
+    if precision == "stacked":  # the clock above the date, where the eye compares; copied, they come in reading order
+        return format_html(
+            '<time class="stacked" datetime="{}" title="{}"><span>{}</span> <span>{}</span></time>',
+            utc, utc, f"{local:%Y-%m-%d}", f"{local:%H:%M:%S}",
+        )  # fmt: skip
     text = f"{local:%Y-%m-%d %H:%M:%S.%f %Z}" if precision == "full" else format(local, _FORMATS[precision])
     return format_html('<time datetime="{}" title="{}">{}</time>', utc, utc, text)

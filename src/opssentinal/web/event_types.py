@@ -1,0 +1,81 @@
+"""Insights → Event types: the catalogue as people read it, and which other actions callers have sent."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from opssentinal.errors import Unavailable
+from opssentinal.events.catalogue import CATEGORIES, EVENT_TYPES, EventType
+from opssentinal.events.sentences import visible
+from opssentinal.query import Filter
+from opssentinal.query import format as format_query
+from opssentinal.search.client import search
+
+
+class TypeView(NamedTuple):
+    """One declared type; `count` is None where it may not be known or search does not answer."""
+
+    kind: EventType
+    example: str
+    count: int | None
+    url: str
+
+
+class SeenAction(NamedTuple):
+    """An action that is not in the catalogue but in the log."""
+
+    action: str
+    count: int
+    last: datetime | None
+    url: str
+
+
+@login_required
+@require_safe
+@never_cache
+def index(request: HttpRequest) -> HttpResponse:
+    """Show the catalogue to everybody, and to those who may read the log also what has been seen."""
+    seen: dict[str, SeenAction] = {}
+    may_read = bool(request.user.is_admin)
+    search_down = False
+    if may_read:
+        try:
+            for action, count, _, last in search().seen_actions():
+                seen[action] = SeenAction(visible(action), count, last, _log_url(action))
+        except Unavailable:
+            search_down = True
+    counted = may_read and not search_down
+    groups = [
+        (title, [_view(kind, seen, counted) for kind in EVENT_TYPES.values() if kind.category == category])
+        for category, title in CATEGORIES.items()
+    ]
+    undeclared = sorted((s for action, s in seen.items() if action not in EVENT_TYPES), key=lambda s: -s.count)
+    context = {
+        "groups": groups,
+        "undeclared": undeclared,
+        "counted": counted,
+        "search_down": search_down,
+        "types_count": len(EVENT_TYPES),
+    }
+    return render(request, "web/event_types.html", context)
+
+
+def _view(kind: EventType, seen: dict[str, SeenAction], counted: bool) -> TypeView:
+    count = (seen[kind.action].count if kind.action in seen else 0) if counted else None
+    return TypeView(kind, json.dumps(kind.example, indent=2, ensure_ascii=False), count, _log_url(kind.action))
+
+
+def _log_url(action: str) -> str:
+    """All events of an action, whenever they were."""
+    query = format_query(Filter().including("action", action))
+    return f"{reverse('web:log')}?{urlencode([('q', query), ('range', 'all')])}"

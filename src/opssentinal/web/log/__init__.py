@@ -1,0 +1,1 @@
+"""Insights → Audit Logs: the page, the event's own page, and the models their templates show."""

@@ -1,0 +1,237 @@
+"""The pages below Insights → Audit Logs. For admins; what is refused is recorded by `admin_required`.
+
+When search is down the newest events come from the ledger instead, and the page asks now and then whether to load again.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from opssentinal.errors import InvalidCursor, InvalidQuery, NotFound, Unavailable
+from opssentinal.ledger import reader
+from opssentinal.query import FIELDS, Cursor, cursor_time, decode_cursor, encode_cursor
+from opssentinal.search.client import Extent, Position, search
+from opssentinal.web.log import detail as event_detail
+from opssentinal.web.log.chips import chips
+from opssentinal.web.log.facets import FIELDS as FACET_FIELDS
+from opssentinal.web.log.facets import VALUES_MAX, facets
+from opssentinal.web.log.histogram import histogram_view
+from opssentinal.web.log.place import Place, read_place
+from opssentinal.web.log.rows import rows
+from opssentinal.web.log.window import PRESETS, Window, form_values, preset_window, range_words, zone_names
+from opssentinal.workspace.access import admin_required
+from opssentinal.workspace.preferences import preferences
+
+PAGE_EVENTS = 50
+BARS = 60
+_FIRST_STEPS_EVENTS_MAX = 50
+
+
+@admin_required
+@require_safe
+@never_cache
+def index(request: HttpRequest) -> HttpResponse:
+    """Show the log: filters, histogram, rail and the first or a further page of events."""
+    now = _asked_at(request.GET)
+    place, error = read_place(request.GET, _default_zone(), now)
+    context = _controls(request, place)
+    template, status = "log/index.html", 200
+    if error is not None:
+        context |= {"query_error": error, "query_text": request.GET.get("q", "")}
+        status = error.status
+    else:
+        try:
+            context |= _found(request, place, now)
+            if request.headers.get("HX-Request") and request.GET.get("cursor"):
+                template = "log/_more.html"
+        except InvalidCursor:
+            return redirect(place.url())
+        except Unavailable as unavailable:
+            context |= _without_search(request, place, unavailable)
+    with timezone.override(place.zone):
+        response = render(request, template, context, status=status)
+    response.headers["Vary"] = "HX-Request, Cookie"
+    return response
+
+
+@admin_required
+@require_safe
+@never_cache
+def search_state(request: HttpRequest) -> HttpResponse:
+    """Tell a page that shows the ledger whether search is back: 204 while it is not, else "load again"."""
+    try:
+        recovered = not search().status().rebuilding
+    except Unavailable:
+        recovered = False
+    return HttpResponse(headers={"HX-Refresh": "true"}) if recovered else HttpResponse(status=204)
+
+
+@admin_required
+@require_safe
+@never_cache
+def event(request: HttpRequest, seq: int) -> HttpResponse:
+    """Show one event; the address's filter says which events its neighbours are."""
+    place, error = read_place(request.GET, _default_zone(), datetime.now(UTC))
+    if error is not None:
+        return redirect("web:event", seq=seq)
+    try:
+        recorded = reader.read_event(seq)
+    except NotFound as missing:
+        return render(request, "log/missing.html", {"missing": missing, "place": place}, status=404)
+    newer = older = None
+    neighbours_known = True
+    try:
+        newer, older = search().neighbours(seq, place.filter)
+    except Unavailable:
+        neighbours_known = False
+    context = {
+        "place": place,
+        "back_url": place.url(),
+        "detail": event_detail.detail(place, recorded),
+        "message": event_detail.value_json(recorded.message),
+        "newer_url": place.event_url(newer) if newer is not None else "",
+        "older_url": place.event_url(older) if older is not None else "",
+        "neighbours_known": neighbours_known,
+    }
+    with timezone.override(place.zone):
+        return render(request, "log/event.html", context)
+
+
+@admin_required
+@require_safe
+@never_cache
+def event_by_id(request: HttpRequest, id_: UUID) -> HttpResponse:
+    """Lead from an event's own id to its page; where several sources sent the same id, let the reader choose."""
+    seqs = reader.find_by_id(id_)
+    if not seqs:
+        raise Http404
+    query = request.GET.urlencode()
+    if len(seqs) == 1:
+        return redirect(reverse("web:event", args=seqs) + (f"?{query}" if query else ""))
+    place, _ = read_place(request.GET, _default_zone(), datetime.now(UTC))
+    with timezone.override(place.zone):
+        events = reader.read_events(seqs)
+        found = rows(place, [events[seq] for seq in seqs if seq in events])
+        return render(request, "log/same_id.html", {"id": id_, "rows": found, "back_url": place.url()})
+
+
+def _default_zone() -> ZoneInfo:
+    return ZoneInfo(preferences().time_zone)
+
+
+def _asked_at(params: QueryDict) -> datetime:
+    """The instant presets count back from: that of the first page, so that further pages are of the same range."""
+    if cursor := params.get("cursor"):
+        try:
+            return cursor_time(cursor)
+        except InvalidCursor:
+            pass  # answered with the first page when the cursor is opened
+    return datetime.now(UTC)
+
+
+def _controls(request: HttpRequest, place: Place) -> dict[str, Any]:
+    """What is above the results whether or not there are any."""
+    now = datetime.now(UTC)
+    wider = place.window.wider()
+    return {
+        "place": place,
+        "presets": [
+            (preset.title, place.with_window(preset_window(preset.key, now)).url(), preset.key == place.window.preset)
+            for preset in PRESETS.values()
+        ],
+        "range_words": place.window.words(place.zone),
+        "range_form": form_values(place.window, place.zone),
+        "zones": zone_names(),
+        "zoom_out_url": place.with_window(wider).url() if wider else "",
+        "chips": chips(place),
+        "clear_url": Place(type(place.terms)(), place.window, place.zone, place.default_zone).url(),
+        "query_text": place.text,
+        "state_pairs": [pair for pair in place.pairs() if pair[0] != "q"],
+        "export_filter": place.filter.to_json().decode(),
+        "query_fields": FIELDS.values(),
+        "base_url": request.build_absolute_uri("/").rstrip("/"),
+        "poll_url": reverse("web:search_state"),
+    }
+
+
+def _found(request: HttpRequest, place: Place, now: datetime) -> dict[str, Any]:
+    """The events of one page and, unless only more rows are wanted, histogram and rail. Raises Unavailable."""
+    key, principal = _cursor_key(), f"page user {request.user.pk}"
+    after, head = None, None
+    if text := request.GET.get("cursor"):
+        cursor = decode_cursor(key, text, place.filter, principal)
+        after, head = Position(cursor.occurred_at_us, cursor.seq), cursor.head
+    client = search()
+    page = client.page(place.filter, limit=PAGE_EVENTS, after=after, head=head)
+    context: dict[str, Any] = {"rows": rows(place, page.events), "head": page.head, "is_continued": after is not None}
+    if page.next is not None:
+        cursor = Cursor(page.next.occurred_at_us, page.next.seq, page.head, now)
+        context["more_url"] = place.url(("cursor", encode_cursor(key, cursor, place.filter, principal)))
+    if after is not None:
+        context["newest_url"] = place.url()
+        if request.headers.get("HX-Request"):
+            return context
+    overview = client.overview(place.filter, FACET_FIELDS, BARS, place.zone.key)
+    context["histogram"] = histogram_view(place, overview.histogram)
+    context["facets"] = facets(place, overview.facets)
+    if not page.events:
+        context["empty"] = _empty(place)
+    sources = {value.value for value in overview.facets.get("source", [])}
+    context["first_steps"] = (
+        page.head < _FIRST_STEPS_EVENTS_MAX and sources <= {"opssentinal"} and not place.is_filtered
+    )
+    return context
+
+
+def _cursor_key() -> bytes:
+    return salted_hmac("opssentinal.web.cursor", "", algorithm="sha256").digest()
+
+
+def _empty(place: Place) -> dict[str, Any]:
+    """Why nothing is shown, and where something is: an empty range must never look like an empty log."""
+    extent = search().extent(place.terms)
+    if extent.count:
+        return {"kind": "range", "count": extent.count, **_show(place, extent)}
+    if place.is_filtered:
+        return {"kind": "filter"}
+    return {"kind": "log"}
+
+
+def _show(place: Place, extent: Extent) -> dict[str, str]:
+    first, last = extent.first.astimezone(place.zone), extent.last.astimezone(place.zone)
+    start = first.replace(hour=0, minute=0, second=0, microsecond=0)
+    end = last.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    window = Window("", start.astimezone(UTC), end.astimezone(UTC))
+    where = range_words(window.after, window.before, place.zone)
+    return {"where": where, "joined": "between" if "–" in where else "on", "url": place.with_window(window).url()}
+
+
+def _without_search(request: HttpRequest, place: Place, unavailable: Unavailable) -> dict[str, Any]:
+    """The newest events straight from the ledger, or for a query that was too slow only the reason."""
+    if unavailable.code == "query_timeout":
+        return {"too_slow": unavailable}
+    before = request.GET.get("before_seq", "")
+    events = reader.newest(
+        PAGE_EVENTS, int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
+    )
+    context: dict[str, Any] = {"search_down": unavailable, "rows": rows(place, events), "is_continued": bool(before)}
+    if len(events) == PAGE_EVENTS and events[-1].seq > 0:
+        context["more_url"] = place.url(("before_seq", str(events[-1].seq)))
+    if before:
+        context["newest_url"] = place.url()
+    try:
+        context["rebuilding"] = search().status()
+    except Unavailable:
+        pass  # not even that: the banner says so
+    return context

@@ -1,0 +1,169 @@
+"""The time range of the page: a preset that ends now, or a range of its own, in the zone that people chose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
+
+from opssentinal.errors import InvalidQuery
+from opssentinal.query import Filter, parse_instant, to_params
+
+
+class Preset(NamedTuple):
+    """A range that ends now: its key in the address, its title, how a sentence says it, and its length (None: all)."""
+
+    key: str
+    title: str
+    words: str
+    span: timedelta | None
+
+
+PRESETS: dict[str, Preset] = {
+    preset.key: preset
+    for preset in (
+        Preset("15m", "15 min", "the last 15 minutes", timedelta(minutes=15)),
+        Preset("24h", "24 h", "the last 24 hours", timedelta(hours=24)),
+        Preset("7d", "7 d", "the last 7 days", timedelta(days=7)),
+        Preset("30d", "30 d", "the last 30 days", timedelta(days=30)),
+        Preset("90d", "90 d", "the last 90 days", timedelta(days=90)),
+        Preset("1y", "1 y", "the last year", timedelta(days=365)),
+        Preset("all", "All", "all time", None),
+    )
+}
+DEFAULT = "7d"
+
+
+class Window(NamedTuple):
+    """`after <= occurred_at < before` in UTC; `preset` is a key of PRESETS, empty for a range of its own."""
+
+    preset: str
+    after: datetime | None = None
+    before: datetime | None = None
+
+    def pairs(self, zone: ZoneInfo) -> list[tuple[str, str]]:
+        """Return the range as parameters of the address; nothing for the default."""
+        if self.preset:
+            return [] if self.preset == DEFAULT else [("range", self.preset)]
+        return to_params(Filter(after=self.after, before=self.before), zone)
+
+    def words(self, zone: ZoneInfo) -> str:
+        """Say the range within a sentence: “the last 7 days”, “10 Jul 2023”, “10 Jul 2023 14:00 – 15:00”."""
+        if self.preset:
+            return PRESETS[self.preset].words
+        return range_words(self.after, self.before, zone)
+
+    def wider(self) -> Window | None:
+        """Return a range four times as long around the same middle, or None where an end is open."""
+        if self.preset or self.after is None or self.before is None:
+            return None
+        more = (self.before - self.after) * 3 / 2
+        try:
+            return Window("", self.after - more, self.before + more)
+        except OverflowError:
+            return None
+
+
+def preset_window(key: str, now: datetime) -> Window:
+    """Return the range of a preset that ends at `now`. It stays open at its end: clocks of others run ahead."""
+    if key not in PRESETS:
+        raise InvalidQuery(f"There is no range “{key[:20]}”.", hint=f"Ranges are {', '.join(PRESETS)}.")
+    span = PRESETS[key].span
+    return Window(key, now - span if span else None)
+
+
+def read_window(params: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Window:
+    """Read `from`/`to` (with `from_time`/`to_time` as forms send them), else `range`, else the default."""
+    start, end = params.get("from", "").strip(), params.get("to", "").strip()
+    if not start and not end:
+        return preset_window(params.get("range") or DEFAULT, now)
+    return Window(
+        "",
+        parse_instant(_joined(start, params.get("from_time", "")), zone, now) if start else None,
+        parse_instant(_joined(end, params.get("to_time", "")), zone, now, end=True) if end else None,
+    )
+
+
+def _joined(day: str, clock: str) -> str:
+    return f"{day}T{clock}" if clock else day
+
+
+class FormValues(NamedTuple):
+    """What the date and time fields of the form show for a range; dates include the last day, as people count."""
+
+    from_day: str = ""
+    from_time: str = ""
+    to_day: str = ""
+    to_time: str = ""
+
+
+def form_values(window: Window, zone: ZoneInfo) -> FormValues:
+    """Return the fields of a range; a preset leaves them empty, so that choosing a zone alone keeps the preset."""
+    if window.preset:
+        return FormValues()
+    day, clock = _fields(window.after, zone, timedelta())
+    end_day, end_clock = _fields(window.before, zone, timedelta(days=1))
+    return FormValues(day, clock, end_day, end_clock)
+
+
+def _fields(moment: datetime | None, zone: ZoneInfo, whole_day_shift: timedelta) -> tuple[str, str]:
+    if moment is None:
+        return "", ""
+    local = moment.astimezone(zone)
+    if (local.hour, local.minute, local.second, local.microsecond) == (0, 0, 0, 0):
+        return (local - whole_day_shift).date().isoformat(), ""
+    return local.date().isoformat(), local.strftime("%H:%M:%S")
+
+
+def range_words(after: datetime | None, before: datetime | None, zone: ZoneInfo) -> str:
+    """Say a range shortly, whole days without clocks."""
+    if after is None and before is None:
+        return "all time"
+    start, end = after and after.astimezone(zone), before and before.astimezone(zone)
+    if start is None or end is None:
+        return f"since {_moment(start)}" if start else f"before {_moment(end)}"
+    if _is_midnight(start) and _is_midnight(end):
+        last = end - timedelta(days=1)
+        return _day(start) if start.date() == last.date() else f"{_day(start)} – {_day(last)}"
+    if start.date() == end.date():
+        return f"{_day(start)} {_clock(start)} – {_clock(end)}"
+    return f"{_moment(start)} – {_moment(end)}"
+
+
+def _is_midnight(local: datetime) -> bool:
+    return (local.hour, local.minute, local.second, local.microsecond) == (0, 0, 0, 0)
+
+
+def _day(local: datetime) -> str:
+    return f"{local.day} {local:%b %Y}"
+
+
+def _clock(local: datetime) -> str:
+    return f"{local:%H:%M:%S}" if local.second or local.microsecond else f"{local:%H:%M}"
+
+
+def _moment(local: datetime | None) -> str:
+    if local is None:
+        return ""
+    return _day(local) if _is_midnight(local) else f"{_day(local)} {_clock(local)}"
+
+
+@cache
+def zone_names() -> tuple[str, ...]:
+    """Return the zones to choose from: UTC and the places of the time-zone database, without its old aliases."""
+    places = {
+        name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "US/", "SystemV/"))
+    }
+    return ("UTC", *sorted(places))
+
+
+def read_zone(name: str) -> ZoneInfo:
+    """Return the zone of this name. Raises InvalidQuery."""
+    if name != "UTC" and name not in available_timezones():
+        raise InvalidQuery(
+            f"There is no time zone “{name[:40]}”.",
+            hint="Write it as the time-zone database does, such as Europe/Berlin.",
+        )
+    return ZoneInfo(name)
