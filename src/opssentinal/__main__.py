@@ -29,7 +29,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 128 + signal.SIGPIPE
 _HELP = ("-h", "--help")
 # Django's own options, which would bury those of the command; they work all the same.
-_HIDDEN = frozenset(
+HIDDEN_OPTIONS = frozenset(
     ("--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color", "--force-color")
 ) | {"--skip-checks"}
 
@@ -98,9 +98,9 @@ def _loaded(listed: listing.Command) -> BaseCommand:
 
     found = get_commands()[listed.name]
     command = load_command_class(found, listed.name) if isinstance(found, str) else found
-    command.suppressed_base_arguments = _HIDDEN
+    command.suppressed_base_arguments = set(HIDDEN_OPTIONS)
     command.requires_system_checks = []  # they are for developers, and cost every command half a second
-    command._called_from_command_line = True  # a wrong option is answered by usage and exit status 2
+    vars(command)["_called_from_command_line"] = True  # a wrong option is answered by usage and exit status 2
     return command
 
 
@@ -175,23 +175,28 @@ def _guarded(run: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except Exception as error:
-        return _told_by_django(error)
+        told = _told_by_django(error)
+        if told is None:
+            raise
+        return told
 
 
-def _told_by_django(error: Exception) -> int:
+def _told_by_django(error: Exception) -> int | None:
     """What Django raises and a user can do something about; anything else is a fault of ours and keeps its traceback."""
     try:
         from django.core.management.base import CommandError
         from django.db import InterfaceError, OperationalError
     except ImportError:
-        raise error from None
+        return None
     if isinstance(error, CommandError):
         return _told(str(error), "", error.returncode)
     if isinstance(error, (OperationalError, InterfaceError)):
         return _told(
-            f"The database cannot be used: {str(error).strip()}.", "`opssentinal check` says more.", Unavailable.exit_code
+            f"The database cannot be used: {str(error).strip()}.",
+            "`opssentinal check` says more.",
+            Unavailable.exit_code,
         )
-    raise error
+    return None
 
 
 def _told(message: str, hint: str, status: int) -> int:

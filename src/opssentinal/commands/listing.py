@@ -86,7 +86,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             "export",
             "Write the events of a query to a CSV, JSONL or Parquet file.",
             "log",
-            (("opssentinal export --help", "the formats and options"),),
+            (
+                ("opssentinal export outcome:failure after:30d -o failures.csv", "the format follows from the name"),
+                ("opssentinal export --format jsonl -o everything.jsonl", "the whole log, exactly"),
+            ),
         ),
     ),
     "Access": (
@@ -94,13 +97,20 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             "createuser",
             "Create an account.",
             "log",
-            (("opssentinal createuser --help", "how to create one"),),
+            (
+                ("opssentinal createuser alice@example.com --name Alice --role admin", "asks for the password"),
+                ("opssentinal createuser bob@example.com --password-stdin < secret.txt", "for a script"),
+            ),
         ),
         Command(
             "apikey",
             "Create, list and revoke API keys.",
             "log",
-            (("opssentinal apikey --help", "how to create one"),),
+            (
+                ("opssentinal apikey create billing --source billing", "a key that may write events; shown once"),
+                ("opssentinal apikey list", "every key, never its secret"),
+                ("opssentinal apikey revoke k4fQ2mXw", "it stops working within two seconds"),
+            ),
         ),
     ),
     "Maintenance": (
@@ -123,7 +133,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             "prune",
             "Let go of the text of events past the audit retention.",
             "log",
-            (("opssentinal prune --help", "what it does, and how to preview it"),),
+            (
+                ("opssentinal prune --dry-run", "how many events are past the retention"),
+                ("opssentinal prune", "what the server also does each night"),
+            ),
         ),
         Command(
             "cleanup",

@@ -114,7 +114,6 @@ def actor_of(record: Mapping[str, Any]) -> Actor:
     return Actor(type=type_[:64], id=_name(by_id), name=_name(name) if name else None, email=_email(name))
 
 
-
 def _context_of(record: Mapping[str, Any]) -> Context:
     identity = _object(record, "userIdentity")
     key = _text(identity, "accessKeyId") or ""

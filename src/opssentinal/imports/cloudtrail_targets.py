@@ -75,7 +75,9 @@ def _resources(record: Mapping[str, Any]) -> Iterator[Target]:
         arn = resource.get("ARN") or resource.get("ARNPrefix")
         if isinstance(arn, str) and arn:
             kind = resource.get("type")
-            yield _from_arn(arn, _WORD_START.sub("_", kind.rpartition("::")[2]).lower() if isinstance(kind, str) else "")
+            yield _from_arn(
+                arn, _WORD_START.sub("_", kind.rpartition("::")[2]).lower() if isinstance(kind, str) else ""
+            )
 
 
 def _object_in_bucket(parameters: Mapping[str, Any]) -> Iterator[Target]:

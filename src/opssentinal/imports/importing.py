@@ -123,9 +123,7 @@ class Import:
             if value:
                 metadata[name] = value
         with recording() as record:
-            record(
-                Event(action="events.imported", outcome="success", actor=actor, targets=[target], metadata=metadata)
-            )
+            record(Event(action="events.imported", outcome="success", actor=actor, targets=[target], metadata=metadata))
 
     def _event(self, raw: bytes) -> Event:
         event = self.format.decode(raw)

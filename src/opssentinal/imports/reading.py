@@ -81,9 +81,9 @@ def read_records(path: Path, advanced: Callable[[int], None] | None = None) -> I
 
 def _opened(path: Path, advanced: Callable[[int], None] | None) -> IO[bytes]:
     raw: IO[bytes] = sys.stdin.buffer if str(path) == STDIN else path.open("rb", buffering=0)
-    counted = io.BufferedReader(_Counted(raw, advanced), _CHUNK)
+    counted = io.BufferedReader(_Counted(raw, advanced), _CHUNK)  # type: ignore[type-var]
     if counted.peek(2)[:2] == b"\x1f\x8b":
-        return io.BufferedReader(gzip.GzipFile(fileobj=counted), _CHUNK)  # type: ignore[arg-type]
+        return io.BufferedReader(gzip.GzipFile(fileobj=counted), _CHUNK)
     return counted
 
 
@@ -171,7 +171,9 @@ def _array(stream: IO[bytes], name: str) -> Iterator[Record | Broken]:
                 buffer, at, more = buffer[at:] + fresh, 0, min(more * 2, RECORD_BYTES_MAX)
                 continue
         if end is None:
-            reason = "is not JSON, nor can anything after it be read" if buffer[at:] else "is missing: the file is cut off"
+            reason = (
+                "is not JSON, nor can anything after it be read" if buffer[at:] else "is missing: the file is cut off"
+            )
             yield Broken(place, reason)
             return
         number, more = number + 1, _CHUNK

@@ -1,7 +1,8 @@
-"""`opssentinal import`: events from files into the log, while the server runs or not."""
+"""`opssentinal import`: events from files into the log, while the server runs or not."""  # noqa: N999
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
@@ -82,8 +83,6 @@ class Command(BaseCommand):
 
 
 def _check_names(source: str | None, tenant: str | None) -> None:
-    import re
-
     if source is not None and (len(source) > 64 or not re.match(SOURCE_PATTERN, source)):
         raise InvalidInput(f"{source!r} is no source.", hint="Use lower-case letters, digits, dots and hyphens.")
     if tenant is not None and not 1 <= len(tenant) <= 128:
