@@ -1,0 +1,64 @@
+"""Synthetic events of about 470 bytes, alike for everything that is measured."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+PEOPLE = 500
+_ACTIONS = (
+    ("login.success", "success", 30),
+    ("incident.viewed", "success", 30),
+    ("login.failure", "failure", 6),
+    ("logout", "success", 12),
+    ("export.downloaded", "success", 2),
+    ("user.updated", "success", 8),
+    ("settings.updated", "success", 3),
+    ("user.role_changed", "success", 2),
+    ("api_key.created", "success", 1),
+    ("billing.invoice.paid", "success", 6),
+)
+_AGENTS = (
+    "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/139.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/604.1",
+    "okhttp/4.12.0",
+)
+
+
+def synthetic_events(count: int, days: int = 90, seed: int = 1) -> Iterator[dict[str, Any]]:
+    """Yield events in order of time, spread over the last `days`, with time-ordered ids (UUIDv7 of occurred_at)."""
+    chance = random.Random(seed)
+    weights = [weight for _, _, weight in _ACTIONS]
+    begin = datetime.now(UTC) - timedelta(days=days)
+    step = timedelta(days=days) / max(count, 1)
+    for n in range(count):
+        at = begin + step * n
+        action, outcome, _ = chance.choices(_ACTIONS, weights)[0]
+        person = int(PEOPLE * chance.random() ** 2)
+        target = chance.randrange(20_000)
+        yield {
+            "id": _uuid7(at, chance),
+            "action": action,
+            "outcome": outcome if chance.random() > 0.01 else "denied",
+            "occurred_at": at.isoformat().replace("+00:00", "Z"),
+            "actor": {
+                "type": "user", "id": f"usr_{person}", "name": f"Person {person}", "email": f"person{person}@example.com",
+            },
+            "targets": [{"type": "incident", "id": f"incident_{target}", "name": f"Incident {target}"}],
+            "context": {"ip": f"203.0.{person % 113}.{person % 250}", "user_agent": chance.choice(_AGENTS)},
+            "metadata": {"n": n},
+        }  # fmt: skip
+
+
+def mean_bytes(events: list[dict[str, Any]]) -> float:
+    """The mean length of the events as compact JSON."""
+    return sum(len(json.dumps(event, separators=(",", ":"))) for event in events) / len(events)
+
+
+def _uuid7(at: datetime, chance: random.Random) -> str:
+    digits = f"{int(at.timestamp() * 1000):012x}7{chance.getrandbits(12):03x}{'89ab'[chance.getrandbits(2)]}{chance.getrandbits(60):015x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,80 @@
+"""Clients that send under load and never give up: each event has an id, and is sent again until it is acknowledged."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Acknowledged:
+    """What the server said is recorded: id → seq."""
+
+    seqs: dict[str, int] = field(default_factory=dict)
+    contradictions: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, results: list[dict[str, object]]) -> None:
+        """Keep the receipts; a receipt that contradicts an earlier one is a broken promise."""
+        with self.lock:
+            for result in results:
+                if result["status"] not in ("accepted", "duplicate"):
+                    self.contradictions.append(f"unexpected {result}")
+                    continue
+                id_, seq = str(result["id"]), int(str(result["seq"]))
+                if self.seqs.setdefault(id_, seq) != seq:
+                    self.contradictions.append(f"{id_} was at seq {self.seqs[id_]} and is now at {seq}")
+
+
+class Client(threading.Thread):
+    """Sends batches of 1 to 50 events until told to stop, and then until its last batch is acknowledged."""
+
+    def __init__(self, number: int, port: int, token: str, acknowledged: Acknowledged, stop: threading.Event) -> None:
+        super().__init__(name=f"client-{number}")
+        self._random = random.Random(number)
+        self._number, self._port, self._token = number, port, token
+        self._acknowledged, self._stop = acknowledged, stop
+
+    def run(self) -> None:
+        """Send until stopped. Gives up on a batch after two minutes, which fails the test."""
+        sent = 0
+        while not self._stop.is_set():
+            events = [self._event(sent + n) for n in range(self._random.choice((1, 1, 3, 20, 50)))]
+            sent += len(events)
+            self._send_until_acknowledged(json.dumps(events).encode())
+
+    def _event(self, n: int) -> dict[str, object]:
+        return {
+            "id": str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
+            "action": "load.tested",
+            "actor": {"type": "client", "id": str(self._number)},
+            "metadata": {"n": n},
+        }
+
+    def _send_until_acknowledged(self, body: bytes) -> None:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+            try:
+                connection.request("POST", "/api/v1/events", body, headers)
+                response = connection.getresponse()
+                content = response.read()
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.02)
+                continue
+            finally:
+                connection.close()
+            if response.status in (201, 207):
+                self._acknowledged.add(json.loads(content)["results"])
+                return
+            if response.status not in (429, 503):
+                self._acknowledged.contradictions.append(f"{response.status}: {content[:200]!r}")
+                return
+            time.sleep(0.05)
+        self._acknowledged.contradictions.append("a batch was not acknowledged within two minutes")
