@@ -42,7 +42,7 @@ class Export(models.Model):
         """The kinds of file."""
 
         CSV = "csv", "CSV"
-        JSONL = "jsonl", "JSON Lines"
+        JSONL = "jsonl", "JSONL"
         PARQUET = "parquet", "Parquet"
 
     public_id = models.CharField(max_length=40, unique=True, default=new_public_id, editable=False)

@@ -21,7 +21,7 @@ class AuditRetentionForm(forms.Form):
         widget=forms.RadioSelect,
     )
     days = forms.IntegerField(
-        label="Days",
+        label="Days, for another number",
         required=False,
         min_value=policy.DAYS_MIN,
         max_value=policy.DAYS_MAX,

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('filter_json', models.TextField()),
                 ('query', models.TextField(blank=True)),
                 ('tz', models.CharField(default='UTC', max_length=64)),
-                ('format', models.CharField(choices=[('csv', 'CSV'), ('jsonl', 'JSON Lines'), ('parquet', 'Parquet')], max_length=16)),
+                ('format', models.CharField(choices=[('csv', 'CSV'), ('jsonl', 'JSONL'), ('parquet', 'Parquet')], max_length=16)),
                 ('bom', models.BooleanField(default=False)),
                 ('head', models.BigIntegerField()),
                 ('status', models.CharField(choices=[('queued', 'Waiting'), ('running', 'Running'), ('ready', 'Ready'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('expired', 'Expired')], default='queued', max_length=16)),
