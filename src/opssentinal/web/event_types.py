@@ -36,7 +36,7 @@ class SeenAction(NamedTuple):
 
     action: str
     count: int
-    last: datetime | None
+    last: datetime
     url: str
 
 
@@ -50,8 +50,8 @@ def index(request: HttpRequest) -> HttpResponse:
     search_down = False
     if may_read:
         try:
-            for action, count, _, last in search().seen_actions():
-                seen[action] = SeenAction(visible(action), count, last, _log_url(action))
+            for each in search().seen_actions():
+                seen[each.action] = SeenAction(visible(each.action), each.count, each.last, _log_url(each.action))
         except Unavailable:
             search_down = True
     counted = may_read and not search_down

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from opssentinal.events.catalogue import CATEGORIES, EVENT_TYPES, category_of
 from opssentinal.events.sentences import visible
+from opssentinal.query import pieces
 from opssentinal.query.fields import from_event
-from opssentinal.search.client import FacetValue
+from opssentinal.search.answers import FacetValue
 from opssentinal.web.log.place import Place
 
 FIELDS = ("action", "actor", "target_type", "outcome", "ip", "source", "tenant")
@@ -58,11 +59,20 @@ def facets(place: Place, counted: Mapping[str, list[FacetValue]]) -> list[Facet]
     found = []
     for field in FIELDS:
         values = counted.get(field, [])
+        values = values + _asked_for(place, field, values)
         if not values:
             continue
         groups = _by_category(place, values) if field == "action" else [_group("", place, field, values)]
         found.append(Facet(field, _TITLES[field], groups))
     return found
+
+
+def _asked_for(place: Place, field: str, counted: list[FacetValue]) -> list[FacetValue]:
+    """Values that the filter names and that are not among those counted, so that they can be taken back here as well."""
+    known = {from_event(field, value.value) for value in counted}
+    named = [value for term in place.terms.terms if term.field == field for value in term.values if value not in known]
+    plain = [parts[0] for parts in map(pieces, named) if len(parts) == 1]
+    return [FacetValue(value=text, count=0) for text in plain if not (field == "ip" and "/" in text)]
 
 
 def _by_category(place: Place, values: list[FacetValue]) -> list[FacetGroup]:

@@ -5,12 +5,11 @@ Widths are percentages and heights pixels, so the SVG stretches with the page an
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from opssentinal.search.client import Bucket, Histogram
+from opssentinal.search.answers import Bucket, Histogram
 from opssentinal.web.log.place import Place
 from opssentinal.web.log.window import Window, range_words
 
@@ -76,9 +75,8 @@ def histogram_view(place: Place, histogram: Histogram) -> HistogramView | None:
     buckets = histogram.buckets
     if not buckets:
         return None
-    highest = max(map(_total, buckets))
-    ends = [later.start for _, later in pairwise(buckets)]
-    ends.append(buckets[-1].start + timedelta(seconds=histogram.step_s))
+    highest = max(bucket.total for bucket in buckets)
+    ends = [*(bucket.start for bucket in buckets[1:]), histogram.end]
     slot = 100 / len(buckets)
     bars = [
         _bar(place, bucket, end, at * slot, slot, highest)
@@ -95,12 +93,7 @@ def histogram_view(place: Place, histogram: Histogram) -> HistogramView | None:
     )  # fmt: skip
 
 
-def _total(bucket: Bucket) -> int:
-    return bucket.success + bucket.failure + bucket.denied + bucket.unknown
-
-
 def _bar(place: Place, bucket: Bucket, end: datetime, slot_x: float, slot: float, highest: int) -> Bar:
-    total = _total(bucket)
     segments: list[Segment] = []
     bottom = float(HEIGHT_PX)
     for outcome in STACK:
@@ -115,7 +108,7 @@ def _bar(place: Place, bucket: Bucket, end: datetime, slot_x: float, slot: float
         if getattr(bucket, name)
     ]
     label += ", ".join(counts) if counts else "nothing"
-    url = place.with_window(Window("", bucket.start, end)).url() if total else ""
+    url = place.with_window(Window("", bucket.start, end)).url() if bucket.total else ""
     return Bar(
         f"{slot_x:.3f}",
         f"{slot:.3f}",

@@ -18,14 +18,15 @@ from django.utils.crypto import salted_hmac
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from opssentinal.errors import InvalidCursor, InvalidQuery, NotFound, Unavailable
+from opssentinal.errors import InvalidCursor, NotFound, Unavailable
 from opssentinal.ledger import reader
 from opssentinal.query import FIELDS, Cursor, cursor_time, decode_cursor, encode_cursor
-from opssentinal.search.client import Extent, Position, search
+from opssentinal.search.answers import Extent, Position
+from opssentinal.search.client import search
 from opssentinal.web.log import detail as event_detail
 from opssentinal.web.log.chips import chips
 from opssentinal.web.log.facets import FIELDS as FACET_FIELDS
-from opssentinal.web.log.facets import VALUES_MAX, facets
+from opssentinal.web.log.facets import facets
 from opssentinal.web.log.histogram import histogram_view
 from opssentinal.web.log.place import Place, read_place
 from opssentinal.web.log.rows import rows
@@ -48,7 +49,8 @@ def index(request: HttpRequest) -> HttpResponse:
     context = _controls(request, place)
     template, status = "log/index.html", 200
     if error is not None:
-        context |= {"query_error": error, "query_text": request.GET.get("q", "")}
+        said = error.detail.removeprefix("q: ")
+        context |= {"query_error": error, "query_error_text": said, "query_text": request.GET.get("q", "")}
         status = error.status
     else:
         try:
@@ -93,7 +95,7 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
     neighbours_known = True
     try:
         newer, older = search().neighbours(seq, place.filter)
-    except Unavailable:
+    except (Unavailable, NotFound):  # NotFound: search has not come so far yet
         neighbours_known = False
     context = {
         "place": place,
@@ -158,7 +160,6 @@ def _controls(request: HttpRequest, place: Place) -> dict[str, Any]:
         "clear_url": Place(type(place.terms)(), place.window, place.zone, place.default_zone).url(),
         "query_text": place.text,
         "state_pairs": [pair for pair in place.pairs() if pair[0] != "q"],
-        "export_filter": place.filter.to_json().decode(),
         "query_fields": FIELDS.values(),
         "base_url": request.build_absolute_uri("/").rstrip("/"),
         "poll_url": reverse("web:search_state"),
@@ -174,6 +175,9 @@ def _found(request: HttpRequest, place: Place, now: datetime) -> dict[str, Any]:
         after, head = Position(cursor.occurred_at_us, cursor.seq), cursor.head
     client = search()
     page = client.page(place.filter, limit=PAGE_EVENTS, after=after, head=head)
+    if not page.complete:
+        # A new index is filled from the oldest events on: what people look for here would be missing for long.
+        raise Unavailable("Search is being built again.", code="rebuilding")
     context: dict[str, Any] = {"rows": rows(place, page.events), "head": page.head, "is_continued": after is not None}
     if page.next is not None:
         cursor = Cursor(page.next.occurred_at_us, page.next.seq, page.head, now)
@@ -185,6 +189,7 @@ def _found(request: HttpRequest, place: Place, now: datetime) -> dict[str, Any]:
     overview = client.overview(place.filter, FACET_FIELDS, BARS, place.zone.key)
     context["histogram"] = histogram_view(place, overview.histogram)
     context["facets"] = facets(place, overview.facets)
+    context["export_filter"] = place.filter.to_json().decode()
     if not page.events:
         context["empty"] = _empty(place)
     sources = {value.value for value in overview.facets.get("source", [])}
@@ -209,12 +214,15 @@ def _empty(place: Place) -> dict[str, Any]:
 
 
 def _show(place: Place, extent: Extent) -> dict[str, str]:
+    if extent.first is None or extent.last is None:
+        raise ValueError("an extent with events has a first and a last one")
     first, last = extent.first.astimezone(place.zone), extent.last.astimezone(place.zone)
     start = first.replace(hour=0, minute=0, second=0, microsecond=0)
     end = last.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     window = Window("", start.astimezone(UTC), end.astimezone(UTC))
-    where = range_words(window.after, window.before, place.zone)
-    return {"where": where, "joined": "between" if "–" in where else "on", "url": place.with_window(window).url()}
+    first_day, *last_day = range_words(window.after, window.before, place.zone).split(" – ")
+    when = f"between {first_day} and {last_day[0]}" if last_day else f"on {first_day}"
+    return {"when": when, "url": place.with_window(window).url()}
 
 
 def _without_search(request: HttpRequest, place: Place, unavailable: Unavailable) -> dict[str, Any]:
