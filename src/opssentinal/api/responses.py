@@ -80,7 +80,7 @@ def api_view(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
                     request, MethodNotAllowed(f"{request.method} is not possible here.", hint=f"Possible: {allowed}.")
                 )
                 response.headers["Allow"] = allowed
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as_our_error logs what nobody foresaw
             response = problem_response(request, as_our_error(error))
         response.headers["X-Request-Id"] = id_of(request)
         for name, value in getattr(request, "rate_headers", ()):

@@ -36,8 +36,17 @@ Headers = dict[bytes, bytes]
 
 # Bodies over this are unpacked and decoded in a thread, so that one batch does not hold up the loop for all.
 _INLINE_BYTES_MAX = 64 * 1024
+BODY_TIMEOUT_S = 30
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}", re.ASCII)
 log = logging.getLogger(__name__)
+
+
+class TooSlow(OpsSentinalError):
+    """The body did not arrive in time; nothing of it was kept."""
+
+    code = "request_timeout"
+    title = "Request timeout"
+    status = 408
 
 
 class Receipts(Protocol):
@@ -155,15 +164,21 @@ async def _whole_body(headers: Headers, receive: Receive) -> bytes | None:
     if message["type"] == "http.disconnect":
         return None
     body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body
     parts, length = [body], len(body)
-    while message.get("more_body"):
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        parts.append(message.get("body", b""))
-        length += len(parts[-1])
-        if length > BODY_BYTES_MAX:
-            raise too_large()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            while message.get("more_body"):
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                parts.append(message.get("body", b""))
+                length += len(parts[-1])
+                if length > BODY_BYTES_MAX:
+                    raise too_large()
+    except TimeoutError as error:
+        raise TooSlow(f"The body took longer than {BODY_TIMEOUT_S} s to arrive.") from error
     return b"".join(parts)
 
 

@@ -1,0 +1,125 @@
+"""The ingest path as a client meets it: a real uvicorn on loopback, a real sequencer, a real ledger."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import uvicorn
+
+from opssentinal.apikeys import authentication
+from opssentinal.apikeys.principal import EVENTS_WRITE
+from opssentinal.apikeys.rate import RateLimit
+from opssentinal.apikeys.services import create_key
+from opssentinal.events.model import Actor, Context, RecordedEvent
+from opssentinal.ingest.app import IngestApp
+from opssentinal.ledger.reader import newest
+from opssentinal.ledger.sequencer import Sequencer
+from tests.ledger.conftest import reset_head
+
+ALICE = Actor(type="user", id="usr_7", name="Alice")
+
+
+class Answer(NamedTuple):
+    """A response: `body` is decoded JSON."""
+
+    status: int
+    headers: Any
+    body: Any
+
+
+class Client:
+    """Talks to the server like curl: what is sent is what is given."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self.port = port
+        self.token = token
+
+    def post(self, body: Any, content_type: str | None = "application/json", **headers: str) -> Answer:
+        """POST a body; anything but bytes is written as JSON. An Authorization header of "" is left out."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Authorization": f"Bearer {self.token}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        if content_type is not None:
+            sent["Content-Type"] = content_type
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("POST", "/api/v1/events", raw, {k: v for k, v in sent.items() if v})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, json.loads(response.read()))
+        finally:
+            connection.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_cached_keys() -> Iterator[None]:
+    authentication.forget_cached()
+    yield
+    authentication.forget_cached()
+
+
+@pytest.fixture
+def log(transactional_db: None) -> None:
+    """An empty log."""
+    reset_head()
+
+
+@pytest.fixture
+def make_token(log: None) -> Callable[..., str]:
+    """Create a key and return its token; by default one that may write events as `billing`."""
+
+    def make(**fields: Any) -> str:
+        chosen = {"name": "Billing", "source": "billing", "scopes": [EVENTS_WRITE]} | fields
+        return create_key(actor=ALICE, context=Context(), **chosen).token
+
+    return make
+
+
+@pytest.fixture
+def serve(log: None) -> Iterator[Callable[..., int]]:
+    """Start a server and return its port; all are stopped and drained at the end."""
+    running: list[tuple[uvicorn.Server, threading.Thread, IngestApp, Sequencer]] = []
+
+    def start(limit: RateLimit | None = None, queue_events_max: int = 50_000) -> int:
+        sequencer = Sequencer(queue_events_max)
+        sequencer.start()
+        app = IngestApp(sequencer, limit)
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, log_level="warning", lifespan="off", proxy_headers=False)
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        running.append((server, thread, app, sequencer))
+        return int(listener.getsockname()[1])
+
+    yield start
+    for server, thread, app, sequencer in running:
+        server.should_exit = True
+        thread.join()
+        sequencer.stop()
+        app.close()
+
+
+@pytest.fixture
+def client(serve: Callable[..., int], make_token: Callable[..., str]) -> Client:
+    """A client with a key that may write events as `billing`."""
+    return Client(serve(), make_token())
+
+
+def sent_events() -> list[RecordedEvent]:
+    """What clients have put into the log, oldest first: everything but the product's own events."""
+    return [event for event in reversed(newest(5_000)) if event.source != "opssentinal"]
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    """A well-formed event as a client would write it."""
+    return {
+        "action": "login.success",
+        "outcome": "success",
+        "actor": {"type": "user", "id": "usr_7", "name": "Alice"},
+    } | changes
