@@ -1,5 +1,9 @@
 """Django's registration of the Exports app."""
 
+from __future__ import annotations
+
+from datetime import datetime
+
 from django.apps import AppConfig
 
 
@@ -9,3 +13,9 @@ class ExportsConfig(AppConfig):
     name = "opssentinal.exports"
     label = "exports"
     verbose_name = "Exports"
+
+    def standard_cleanup(self, now: datetime) -> int:
+        """Delete the files of exports whose time is over; return how many. The standard cleanup finds this by the app."""
+        from opssentinal.exports.services import expire_exports
+
+        return expire_exports(now)

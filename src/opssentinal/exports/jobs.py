@@ -161,7 +161,7 @@ def _fail(export: Export, error: str, now: datetime) -> None:
             record(downloaded(export, "created", export.actor, export.context, outcome="failure", reason=error))
 
 
-def _move(export: Export, status: str, **fields: object) -> int:
-    """Change the row if it still has this status; of several who try, one succeeds."""
+def _move(export: Export, expected: str, **fields: object) -> int:
+    """Change the row if it still has the expected status; of several who try, one succeeds."""
     with transaction.atomic():
-        return Export.objects.filter(pk=export.pk, status=status).update(**fields)
+        return Export.objects.filter(pk=export.pk, status=expected).update(**fields)

@@ -136,7 +136,7 @@ def open_export(
     ):
         raise NotFound("The file of this export has expired.", hint="Export again.", code="export_expired")
     if export.status != Export.Status.READY:
-        raise Conflict(f"This export is {export.get_status_display().lower()}.", code="export_not_ready")
+        raise Conflict(f"This export is {Export.Status(export.status).label.lower()}.", code="export_not_ready")
     try:
         file = export.path.open("rb")
     except FileNotFoundError as error:

@@ -61,7 +61,7 @@ def _next(kind: str, now: datetime) -> datetime:
     runs = RetentionRun.objects.filter(kind=kind)
     succeeded = runs.filter(finished_at__isnull=False, error="").first()
     tried = runs.first()
-    return policy.next_due(now, succeeded and succeeded.started_at, tried and tried.started_at)
+    return policy.next_due(now, succeeded.started_at if succeeded else None, tried.started_at if tried else None)
 
 
 def run_prune(

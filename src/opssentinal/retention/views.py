@@ -42,7 +42,12 @@ def update_audit(request: HttpRequest) -> HttpResponse:
     if not form.cleaned_data["confirmed"] and _is_shorter(days, current):
         loss = _removed_by(days)
         if loss is not None and loss.events:
-            asking = {"days": days, "label": policy.days_text(days), "loss": loss, "oldest": _oldest(loss)}
+            asking: dict[str, object] = {
+                "days": days,
+                "label": policy.days_text(days),
+                "loss": loss,
+                "oldest": _oldest(loss),
+            }
             return _page(request, audit_form=form, asking=asking)
     return _store(request, "data_retention", audit_retention_days=days)
 

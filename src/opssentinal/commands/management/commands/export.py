@@ -6,7 +6,6 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,12 +14,12 @@ from django.core.management.base import BaseCommand, CommandParser
 from rich.progress import Progress, TaskID
 
 from opssentinal.commands.console import json_line, progress
+from opssentinal.commands.filtering import add_filter_options, filter_of
 from opssentinal.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from opssentinal.events.model import Context
 from opssentinal.exports import services
 from opssentinal.exports.models import FORMATS, Export
 from opssentinal.exports.services import Principal
-from opssentinal.query import FIELDS, Filter, from_params
 from opssentinal.search.client import search
 from opssentinal.workspace.principals import os_actor
 
@@ -39,19 +38,8 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The query as text, as options, or both, which then must both hold."""
-        parser.add_argument("query", nargs="*", help="query, such as: actor:alice after:7d")
-        parser.add_argument("--from", dest="param_from", metavar="TIME", help="first instant or day")
-        parser.add_argument("--to", dest="param_to", metavar="TIME", help="last day, or the instant after the last")
-        for name, field in FIELDS.items():
-            parser.add_argument(
-                f"--{name.replace('_', '-')}",
-                dest=f"param_{name}",
-                action="append",
-                metavar="VALUE",
-                help=f"{field.matches}; may be given several times",
-            )
-        parser.add_argument("--tz", default="UTC", help="zone of bare dates in the query; times in the file are UTC")
+        """The filter's options are those of `search`."""
+        add_filter_options(parser)
         parser.add_argument("--format", choices=FORMATS, help="default: by the name of the output, else csv")
         parser.add_argument("--bom", action="store_true", help="begin a CSV with a byte order mark, which Excel wants")
         parser.add_argument(
@@ -62,18 +50,16 @@ class Command(BaseCommand):
         )
         parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
-    def handle(
-        self, *, query: list[str], tz: str, format: str | None, bom: bool, output: str | None, **options: Any
-    ) -> None:
+    def handle(self, *, format: str | None, bom: bool, output: str | None, **options: Any) -> None:
         """Raises Unavailable if no server runs, InvalidQuery, and what else keeps the file from being made."""
         format = format or _format_of(output)
         if output == "-" and format == "parquet" and sys.stdout.isatty():
             raise InvalidInput("Parquet is not for a terminal.", hint="Redirect it, or use --output FILE.")
         _require_folder(output)
-        filter = _filter(query, tz, options)
+        filter = filter_of(options)
         _require_server()
         actor, principal = os_actor(), Principal("os_user", os_actor().id)
-        export = services.create_export(actor, Context(), principal, filter, format, bom=bom, tz=tz)
+        export = services.create_export(actor, Context(), principal, filter, format, bom=bom, tz=options["tz"])
         export = self._made(export, principal)
         export, file = services.open_export(principal, export.public_id, actor, Context())
         with file:
@@ -119,15 +105,6 @@ class Command(BaseCommand):
 def _format_of(output: str | None) -> str:
     suffix = Path(output or "").suffix.lower().removeprefix(".")
     return {"ndjson": "jsonl"}.get(suffix, suffix if suffix in FORMATS else "csv")
-
-
-def _filter(query: list[str], tz: str, options: Mapping[str, Any]) -> Filter:
-    params: list[tuple[str, str]] = [("q", " ".join(query))]
-    for option, value in options.items():
-        if option.startswith("param_") and value is not None:
-            name = option.removeprefix("param_")
-            params += [(name, each) for each in ([value] if isinstance(value, str) else value)]
-    return from_params(params, services.zone_named(tz))
 
 
 def _require_folder(output: str | None) -> None:
