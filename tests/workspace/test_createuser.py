@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from opssentinal.errors import InvalidInput
-from opssentinal.workspace.models import User
+from opssentinal.workspace.models import SetupToken, User
 from opssentinal.workspace.principals import os_actor
 from opssentinal.workspace.setup import setup_token
 from tests.workspace.conftest import PASSWORD, away, browser, events, sign_in
@@ -31,6 +31,7 @@ def test_an_account_is_created_by_the_operating_systems_user(monkeypatch: pytest
     assert (event.action, event.actor, event.metadata) == ("user.created", os_actor(), {"role": "auditor"})
     assert (event.targets[0].email, event.targets[0].name) == ("bob@example.com", "Bob")
     assert setup_token() is None
+    assert not SetupToken.objects.exists(), "what is of no more use is gone"
     assert sign_in(browser(), "bob@example.com").status_code == 302
 
 

@@ -9,13 +9,18 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from allauth.core.context import request_context
 from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db import connection
+from django.test import RequestFactory
 
 from opssentinal.events.model import Actor
 from opssentinal.ledger.reader import bundles_after, head
+from opssentinal.workspace.adapters import AccountAdapter
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import session_reference
 from tests.workspace.conftest import (
@@ -175,12 +180,28 @@ def test_who_cannot_be_recorded_does_not_get_in(alice: User, broken_ledger: Brok
     with broken_ledger():
         response = sign_in(client)
     assert response.status_code == 500
+    assert not response.wsgi_request.user.is_authenticated, "the error page must not greet anybody"
     assert session_key(client) is None
     assert not is_signed_in(client)
     assert Session.objects.count() == UserSession.objects.count() == 0
     assert User.objects.get(pk=alice.pk).last_login is None
     assert events() == []
     assert sign_in(client).status_code == 302
+    assert is_signed_in(client)
+
+
+def test_the_session_is_complete_when_the_record_is_durable(alice: User) -> None:
+    """What is stored with the record opens the product already, should the server stop before it answers."""
+    request = RequestFactory().post("/accounts/login/")
+    request.session = SessionStore()
+    request.user = AnonymousUser()
+    with request_context(request):
+        AccountAdapter(request).login(request, alice)
+    (event,) = events()
+    (stored,) = Session.objects.all()
+    assert event.context.session_id == session_reference(stored.session_key)
+    client = browser()
+    client.cookies["sessionid"] = stored.session_key
     assert is_signed_in(client)
 
 
@@ -257,3 +278,21 @@ def test_forms_are_guarded_against_other_sites(alice: User) -> None:
     client = browser(enforce_csrf_checks=True)
     assert sign_in(client).status_code == 403
     assert head().size == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"user-agent": "x" * 9000, "x-forwarded-for": "203.0.113.1, " * 900},
+        {"user-agent": "\x1b[31mred\x85\xe9", "x-forwarded-for": "<script>, ::ffff:1.2.3.4, \xff" + "y" * 999},
+        {"user-agent": "", "x-forwarded-for": ",,, ,"},
+    ],
+)
+def test_senseless_headers_neither_stop_nor_dodge_the_record(alice: User, headers: dict[str, str]) -> None:
+    """Whatever a client sends about itself is cut to what an event holds, and the attempt is recorded."""
+    client = browser()
+    credentials = {"login": "alice@example.com", "password": "wrong"}
+    assert client.post("/accounts/login/", credentials, headers=headers).status_code == 200
+    assert client.post("/accounts/login/", credentials | {"password": PASSWORD}, headers=headers).status_code == 302
+    assert [event.action for event in events()] == ["login.failure", "login.success"]
+    assert {event.context.ip for event in events()} == {"203.0.113.9"}
