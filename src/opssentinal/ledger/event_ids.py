@@ -5,7 +5,8 @@ Also the answer to "did my commit happen?" after an outcome that nobody learnt. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -34,22 +35,19 @@ def seqs_of(id_: UUID) -> list[int]:
         cursor.execute(
             "SELECT seq FROM ledger_event_id WHERE source_id IN (SELECT id FROM ledger_source) AND event_id = %s "
             "ORDER BY seq DESC",
-            [_stored(id_)],
+            [_stored()(id_)],
         )
         return [seq for (seq,) in cursor.fetchall()]
 
 
 def insert(cursor: Any, events: Sequence[Event], first_seq: int) -> None:
     """Take the ids of freshly appended events, whose seqs count up from `first_seq`."""
-    numbers: dict[str, int] = {}
-    rows = []
-    for seq, event in enumerate(events, first_seq):
-        if event.id is None:
-            continue
-        source = event.source or ""
-        if source not in numbers:
-            numbers[source] = _source_number(cursor, source) or _add_source(cursor, source)
-        rows.append((numbers[source], _stored(event.id), seq))
+    brought = [(event.source or "", event.id, seq) for seq, event in enumerate(events, first_seq) if event.id is not None]
+    numbers = {
+        source: _source_number(cursor, source) or _add_source(cursor, source) for source in {row[0] for row in brought}
+    }
+    stored = _stored()
+    rows = [(numbers[source], stored(id_), seq) for source, id_, seq in brought]
     if not rows:
         return
     if connection.vendor == "postgresql":
@@ -95,12 +93,17 @@ def _in_clauses(ids: list[UUID]) -> Iterable[tuple[str, list[Any]]]:
         yield "= ANY(%s)", [ids]
         return
     for at in range(0, len(ids), 10_000):
-        part = [_stored(id_) for id_ in ids[at : at + 10_000]]
+        part = list(map(_stored(), ids[at : at + 10_000]))
         yield f"IN ({','.join(['%s'] * len(part))})", part
 
 
-def _stored(id_: UUID) -> Any:
-    return id_ if connection.vendor == "postgresql" else id_.bytes
+def _stored() -> Callable[[UUID], Any]:
+    """How this database keeps a UUID: as one, or as its 16 bytes. Asked once per batch, not per id."""
+    return _as_it_is if connection.vendor == "postgresql" else attrgetter("bytes")
+
+
+def _as_it_is(id_: UUID) -> UUID:
+    return id_
 
 
 def _source_number(cursor: Any, name: str) -> int | None:
