@@ -63,12 +63,12 @@ def authenticate(token: str) -> KeyPrincipal:
 
 def authenticate_cached(token: str) -> KeyPrincipal | None:
     """Return the principal if it was looked up in the last `CACHE_S` seconds, None if it has to be. Never blocks."""
+    entry = _cache.get(tokens.digest(token))
+    if entry is not None and time.monotonic() - entry[0] < CACHE_S:
+        return _unexpired(entry[1])
     if not tokens.is_well_formed(token):
         raise Unauthenticated("This is no API key: its form or its checksum is wrong.", code="invalid_key", hint=_HINT)
-    entry = _cache.get(tokens.digest(token))
-    if entry is None or time.monotonic() - entry[0] >= CACHE_S:
-        return None
-    return _unexpired(entry[1])
+    return None
 
 
 def forget_cached() -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from random import getrandbits
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -24,8 +24,10 @@ from opssentinal.apikeys.rate import Budget, RateLimit
 from opssentinal.errors import OpsSentinalError, Unauthenticated
 from opssentinal.events.model import Event
 from opssentinal.formats.problem import PROBLEM_TYPE, problem_json, retry_after_s
+from opssentinal.ingest.arrivals import Arrivals
 from opssentinal.ingest.body import BODY_BYTES_MAX, split, too_large
 from opssentinal.ingest.operation import Submission
+from opssentinal.ledger.receipts import Receipt
 from opssentinal.workspace.principals import client_address
 
 Scope = MutableMapping[str, Any]
@@ -49,11 +51,11 @@ class TooSlow(OpsSentinalError):
     status = 408
 
 
-class Receipts(Protocol):
+class Submits(Protocol):
     """What the app needs of the ledger's Sequencer."""
 
-    def submit(self, events: list[Event], text_bytes: int = 0) -> Any:
-        """Return a concurrent Future of receipts."""
+    def submit(self, events: list[Event], text_bytes: int = 0) -> Future[list[Receipt]]:
+        """Return a future of receipts that ends once the events are on disk."""
 
 
 class IngestApp:
@@ -63,10 +65,11 @@ class IngestApp:
     can come any more.
     """
 
-    def __init__(self, sequencer: Receipts, limit: RateLimit | None = None) -> None:
+    def __init__(self, sequencer: Submits, limit: RateLimit | None = None) -> None:
         self._sequencer = sequencer
         self._limit = limit or RateLimit("events", settings.CONFIG.ingest_events_per_minute)
         self._policy = self._limit.policy.encode()
+        self._arrivals: Arrivals[list[Receipt]] | None = None  # of the loop that serves us, known at the first request
         # Key look-ups: one thread keeps one database connection, and the cache makes them rare.
         self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="ingest-keys")
 
@@ -125,7 +128,9 @@ class IngestApp:
         ]
         if not submission.events:
             return submission.answer(())
-        return submission.answer(await asyncio.wrap_future(self._sequencer.submit(submission.events, len(body))))
+        if self._arrivals is None:
+            self._arrivals = Arrivals(asyncio.get_running_loop())
+        return submission.answer(await self._arrivals.waiter(self._sequencer.submit(submission.events, len(body))))
 
     def _submission(self, principal: KeyPrincipal, headers: Headers, body: bytes) -> tuple[Submission, Budget]:
         kind = headers.get(b"content-type", b"").decode("latin-1")
@@ -135,8 +140,12 @@ class IngestApp:
 
 
 def request_id(sent: str) -> str:
-    """The id of a request: the caller's own if it is a plain word, else a new one of 128 random bits."""
-    return sent if _REQUEST_ID.fullmatch(sent) else os.urandom(16).hex()
+    """The id of a request: the caller's own if it is a plain word, else a new one of 128 random bits.
+
+    They keep requests apart and protect nothing; the system's random numbers would cost a system call, which gives up
+    the interpreter to another thread on each request.
+    """
+    return sent if _REQUEST_ID.fullmatch(sent) else f"{getrandbits(128):032x}"
 
 
 def error_headers(error: OpsSentinalError) -> Iterable[tuple[str, str]]:
