@@ -7,6 +7,7 @@ that one bad line never costs the good ones around it.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
@@ -14,7 +15,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from opssentinal.errors import InvalidInput, NotFound
 
@@ -23,7 +24,9 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 STDIN = "-"
 # AWS keeps these beside the logs: signed hashes of the log files, not events.
 _DIGEST_FOLDER = "CloudTrail-Digest"
+_START = 64 * 1024
 _CHUNK = 1024 * 1024
+_UNREADABLE = (OSError, EOFError, zlib.error)
 
 
 class Record(NamedTuple):
@@ -74,44 +77,90 @@ def read_records(path: Path, advanced: Callable[[int], None] | None = None) -> I
             for item in _items(stream, name):
                 count += 1
                 yield item
-    except (OSError, EOFError, zlib.error) as error:
+    except _UNREADABLE as error:
         reason = getattr(error, "strerror", None) or str(error)
         yield Broken(name, f"cannot be read{' on after ' + format(count, ',') + ' records' if count else ''}: {reason}")
 
 
 def _opened(path: Path, advanced: Callable[[int], None] | None) -> IO[bytes]:
-    raw: IO[bytes] = sys.stdin.buffer if str(path) == STDIN else path.open("rb", buffering=0)
-    counted = io.BufferedReader(_Counted(raw, advanced), _CHUNK)  # type: ignore[type-var]
-    if counted.peek(2)[:2] == b"\x1f\x8b":
-        return io.BufferedReader(gzip.GzipFile(fileobj=counted), _CHUNK)
-    return counted
+    file: IO[bytes] = sys.stdin.buffer if str(path) == STDIN else path.open("rb", buffering=0)
+
+    def read(count: int) -> bytes:
+        found = file.read(count) or b""
+        if advanced is not None:
+            advanced(len(found))  # compressed bytes, which is what the size of a file counts
+        return found
+
+    close = file.close if file is not sys.stdin.buffer else lambda: None
+    stream = io.BufferedReader(_Source(read, close), _START)
+    if stream.peek(2)[:2] != b"\x1f\x8b":
+        return stream
+    unzipped = gzip.GzipFile(fileobj=stream, mode="rb")
+    return io.BufferedReader(_Source(unzipped.read1, stream.close), _START)
 
 
-class _Counted(io.RawIOBase):
-    """A stream that tells how far it was read: compressed bytes, which is what the size of a file counts."""
+class _Source(io.RawIOBase):
+    """A raw stream made of two functions, which fills what it is given, so that the start of a pipe is seen whole.
 
-    def __init__(self, stream: IO[bytes], advanced: Callable[[int], None] | None) -> None:
-        self._stream = stream
-        self._advanced = advanced
+    Where a file is damaged, what comes before the damage is given first, and the error with the next reading.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], close: Callable[[], None]) -> None:
+        self._read = read
+        self._close = close
+        self._failure: Exception | None = None
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        read = self._stream.read(len(buffer)) or b""
-        buffer[: len(read)] = read
-        if self._advanced is not None:
-            self._advanced(len(read))
-        return len(read)
+    def readinto(self, buffer: Any) -> int:
+        filled = 0
+        while filled < len(buffer) and self._failure is None:
+            try:
+                found = self._read(len(buffer) - filled)
+            except _UNREADABLE as error:
+                self._failure = error
+                break
+            if not found:
+                break
+            buffer[filled : filled + len(found)] = found
+            filled += len(found)
+        if not filled and self._failure is not None:
+            raise self._failure
+        return filled
 
     def close(self) -> None:
-        if self._stream is not sys.stdin.buffer:
-            self._stream.close()
+        if not self.closed:
+            self._close()
         super().close()
 
 
+class _Text:
+    """The text of a stream in portions; like _Source, it gives what it has before it raises."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+
+    def read(self, count: int) -> str:
+        """At least `count` characters, or what is left; nothing at the end."""
+        parts: list[str] = []
+        while count > 0:
+            try:
+                raw = self._stream.read1(_START)  # type: ignore[attr-defined]
+            except _UNREADABLE:
+                if parts:
+                    break  # the source raises it again next time
+                raise
+            parts.append(self._decoder.decode(raw, final=not raw))
+            count -= len(parts[-1])
+            if not raw:
+                break
+        return "".join(parts)
+
+
 def _items(stream: IO[bytes], name: str) -> Iterator[Record | Broken]:
-    start = stream.peek(65_536)[:65_536].removeprefix(b"\xef\xbb\xbf").lstrip()  # type: ignore[attr-defined]
+    start = stream.peek(_START)[:_START].removeprefix(b"\xef\xbb\xbf").lstrip()  # type: ignore[attr-defined]
     return _array(stream, name) if _begins_array(start) else _lines(stream, name)
 
 
@@ -147,10 +196,10 @@ def _array(stream: IO[bytes], name: str) -> Iterator[Record | Broken]:
     A member that does not parse may merely not have been read to its end: more is read, twice as much each time, so that
     the work stays linear, up to the greatest record there may be.
     """
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape")
+    text = _Text(stream)
     scan = json.JSONDecoder().raw_decode
-    opening, bracket, buffer = text.read(_CHUNK).partition("[")
-    if not bracket or opening.rpartition(":")[2].strip():
+    opening, bracket, buffer = text.read(_START).partition("[")
+    if not bracket or opening.partition(":")[2].strip():
         yield Broken(name, "Records is not a list")
         return
     at, number, more = 0, 0, _CHUNK

@@ -1,0 +1,139 @@
+"""The command itself: what it lists, how it ends, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from opssentinal.commands.listing import COMMANDS
+from tests.cli.conftest import Cli, command, environment, run
+
+
+def _listed(text: str) -> list[str]:
+    """The commands that the overview lists: the first words of its indented lines."""
+    return [line.split()[0] for line in text.splitlines() if line.startswith("  ") and line.split()[0] != "opssentinal"]
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["-h"], ["help"]])
+def test_the_overview_lists_the_products_commands_and_no_others(args: list[str], tmp_path: Path) -> None:
+    """Each command once, none of Django's, and nothing is made on disk for it."""
+    done = run(*args, data_dir=tmp_path / "data")
+    assert done.returncode == 0
+    assert _listed(done.stdout) == list(COMMANDS)
+    assert set(COMMANDS) == {
+        "serve", "demo", "check", "import", "search", "tail", "export", "createuser", "apikey", "fsck", "reindex",
+        "prune", "cleanup", "migrate",
+    }  # fmt: skip
+    assert not (tmp_path / "data").exists()
+
+
+def test_version() -> None:
+    """The version is that of the distribution."""
+    done = run("--version", data_dir=Path("/nowhere"))
+    assert done.stdout == f"opssentinal {version('opssentinal')}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_commands_help_has_its_examples_and_makes_nothing(name: str, tmp_path: Path) -> None:
+    """`--help` shows usage and examples, hides Django's options, and needs no log and no data directory."""
+    done = run(name, "--help", data_dir=tmp_path / "data")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: opssentinal {name}")
+    for line, meaning in COMMANDS[name].examples:
+        assert line in done.stdout
+        assert meaning in done.stdout
+    assert "--pythonpath" not in done.stdout
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
+    """A command that is none ends with 2 and names what was probably meant."""
+    done = run("serch", "actor:alice", data_dir=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Did you mean search?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"OPSSENTINAL_PROT": "1"}, "OPSSENTINAL_PORT"),
+        ({"OPSSENTINAL_PORT": "http"}, "whole number"),
+        ({"OPSSENTINAL_SECRET_KEY": "short"}, "32"),
+        ({"OPSSENTINAL_DATA_DIR": "/proc/nowhere"}, "OPSSENTINAL_DATA_DIR"),
+    ],
+)
+def test_a_bad_setting_is_a_sentence(env: dict[str, str], said: str, tmp_path: Path) -> None:
+    """A setting that cannot be used ends any command with 78, a reason and a hint, and no traceback."""
+    done = run("check", data_dir=tmp_path, env=env)
+    assert done.returncode == 78
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("args", [["tail"], ["fsck"], ["search", "x"], ["import", "cloudtrail", "x.json"]])
+def test_a_command_in_the_wrong_folder_leaves_nothing_behind(args: list[str], tmp_path: Path) -> None:
+    """Where there is no log, the command says so with 69 and does not make one."""
+    done = run(*args, data_dir=tmp_path / "data")
+    assert done.returncode == 69
+    assert "opssentinal serve" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_log_of_another_version_is_not_touched(cli: Cli, data_dir: Path) -> None:
+    """Where migrations are missing, the command says what to run instead of failing somewhere."""
+    undone = cli("django", "migrate", "exports", "zero", "--verbosity", "0")
+    assert undone.returncode == 0, undone.stderr
+    done = cli("tail")
+    assert done.returncode == 69
+    assert "opssentinal migrate" in done.stderr
+
+
+def test_a_wrong_option_is_answered_by_usage(cli: Cli) -> None:
+    """A wrong option ends with 2 and shows how the command is used."""
+    done = cli("tail", "--nope")
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: opssentinal tail")
+
+
+def test_a_damaged_database_is_a_sentence(cli: Cli, data_dir: Path) -> None:
+    """A file that is no database ends with 69 and a sentence, not with a traceback."""
+    (data_dir / "opssentinal.sqlite3").write_bytes(b"not a database" * 1000)
+    done = cli("tail")
+    assert done.returncode == 69
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_is_no_error(cli: Cli, data_dir: Path) -> None:
+    """`opssentinal … | head` ends quietly when head has what it wanted."""
+    sample = Path(__file__).parents[2] / "docs" / "examples" / "cloudtrail-sample.json"
+    assert cli("import", "cloudtrail", str(sample)).returncode == 0
+    process = subprocess.Popen(
+        command("tail", "-f", "--json"), env=environment(data_dir), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert cli("import", "cloudtrail", str(sample), "--source", "again").returncode == 0  # something to write
+    assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_an_interrupt_is_no_error(data_dir: Path, cli: Cli) -> None:
+    """Ctrl-C ends a command that waits with 130, quietly."""
+    sample = Path(__file__).parents[2] / "docs" / "examples" / "cloudtrail-sample.json"
+    assert cli("import", "cloudtrail", str(sample)).returncode == 0
+    with subprocess.Popen(
+        command("tail", "-f"), env=environment(data_dir), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it runs
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == b""
