@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 if TYPE_CHECKING:
     from opssentinal.workspace.models import User
@@ -42,10 +42,7 @@ def sections(user: User, path: str) -> list[Section]:
     for section, title, name, icon, admins_only in _PAGES:
         if admins_only and not user.is_admin:
             continue
-        try:
-            url = reverse(name)
-        except NoReverseMatch:
-            continue
+        url = reverse(name)
         current = "page" if path == url else "true" if path.startswith(url) else ""
         found.setdefault(section, []).append(Link(title, url, icon, current))
     return [Section(title, links) for title, links in found.items()]
@@ -56,10 +53,4 @@ _ACCOUNT = (("Profile", "workspace:profile", "user"), ("Sessions", "usersessions
 
 def account_links() -> list[Link]:
     """Return the links of the user menu, the same for everybody."""
-    found = []
-    for title, name, icon in _ACCOUNT:
-        try:
-            found.append(Link(title, reverse(name), icon, ""))
-        except NoReverseMatch:
-            continue
-    return found
+    return [Link(title, reverse(name), icon, "") for title, name, icon in _ACCOUNT]

@@ -10,7 +10,7 @@ from opssentinal.events.model import Actor, RecordedEvent, Target
 from opssentinal.events.sentences import display_name, visible
 from opssentinal.formats import event_json
 from opssentinal.web.log.place import Place
-from opssentinal.web.log.rows import event_sentence, narrowed_url
+from opssentinal.web.log.rows import event_sentence, pivot_url
 from opssentinal.web.user_agents import user_agent_words
 
 
@@ -60,11 +60,11 @@ def detail(place: Place, event: RecordedEvent) -> Detail:
     """Lay out an event; links narrow the page that `place` is."""
     kind = EVENT_TYPES.get(event.action)
     facts = [
-        Fact("Source", visible(event.source), narrowed_url(place, "source", event.source)),
+        Fact("Source", visible(event.source), pivot_url(place, event, "source", event.source)),
         Fact("Event id", str(event.id)),
     ]
     if event.tenant:
-        facts.insert(1, Fact("Tenant", visible(event.tenant), narrowed_url(place, "tenant", event.tenant)))
+        facts.insert(1, Fact("Tenant", visible(event.tenant), pivot_url(place, event, "tenant", event.tenant)))
     return Detail(
         event=event,
         sentence=event_sentence(event),
@@ -73,8 +73,8 @@ def detail(place: Place, event: RecordedEvent) -> Detail:
         category=CATEGORIES[kind.category] if kind else "",
         sensitive=event.action in SENSITIVE_ACTIONS,
         facts=facts,
-        actor=_party(place, "actor", event.actor) if event.actor else None,
-        targets=[_party(place, "target", target) for target in event.targets],
+        actor=_party(place, event, "actor", event.actor) if event.actor else None,
+        targets=[_party(place, event, "target", target) for target in event.targets],
         context=_context(place, event),
         changes=[ChangeView(visible(c.field), value_json(c.before), value_json(c.after)) for c in event.changes],
         metadata=[Fact(visible(key), value_json(value) or "null") for key, value in event.metadata.items()],
@@ -82,13 +82,13 @@ def detail(place: Place, event: RecordedEvent) -> Detail:
     )
 
 
-def _party(place: Place, field: str, party: Actor | Target) -> Party:
-    facts = [Fact("Id", visible(party.id), narrowed_url(place, field, party.id))]
+def _party(place: Place, event: RecordedEvent, field: str, party: Actor | Target) -> Party:
+    facts = [Fact("Id", visible(party.id), pivot_url(place, event, field, party.id))]
     if party.name:
         facts.insert(0, Fact("Name", visible(party.name)))
     if party.email:
         facts.append(Fact("E-mail", visible(party.email)))
-    facts.append(Fact("Type", visible(party.type), narrowed_url(place, f"{field}_type", party.type)))
+    facts.append(Fact("Type", visible(party.type), pivot_url(place, event, f"{field}_type", party.type)))
     return Party(display_name(party), facts)
 
 
@@ -96,15 +96,19 @@ def _context(place: Place, event: RecordedEvent) -> list[Fact]:
     context = event.context
     facts: list[Fact] = []
     if context.ip:
-        facts.append(Fact("IP address", visible(context.ip), narrowed_url(place, "ip", context.ip)))
+        facts.append(Fact("IP address", visible(context.ip), pivot_url(place, event, "ip", context.ip)))
     if context.forwarded_for:
         facts.append(Fact("Forwarded for", visible(", ".join(context.forwarded_for)), note="as the request claimed"))
     if context.user_agent:
         facts.append(Fact("User agent", user_agent_words(context.user_agent), note=visible(context.user_agent)))
     if context.session_id:
-        facts.append(Fact("Session", visible(context.session_id), narrowed_url(place, "session", context.session_id)))
+        facts.append(
+            Fact("Session", visible(context.session_id), pivot_url(place, event, "session", context.session_id))
+        )
     if context.request_id:
-        facts.append(Fact("Request", visible(context.request_id), narrowed_url(place, "request", context.request_id)))
+        facts.append(
+            Fact("Request", visible(context.request_id), pivot_url(place, event, "request", context.request_id))
+        )
     if context.api_key:
         facts.append(Fact("API key", visible(context.api_key)))
     return facts

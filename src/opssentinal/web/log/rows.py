@@ -11,6 +11,7 @@ from opssentinal.events.model import Actor, RecordedEvent, Target
 from opssentinal.events.sentences import display_name, sentence, visible
 from opssentinal.query import Filter
 from opssentinal.web.log.place import Place, only
+from opssentinal.web.log.window import Window
 from opssentinal.web.user_agents import user_agent_words
 
 
@@ -54,9 +55,13 @@ def narrowed_url(place: Place, field: str, value: str) -> str:
     return place.with_terms(only(place.terms, field, value)).url()
 
 
-def related_url(place: Place, field: str, value: str) -> str:
-    """Return the address of all events whose field is this value, whatever else is asked for and whenever they were."""
-    return place.with_terms(Filter().including(field, value)).url()
+def pivot_url(place: Place, event: RecordedEvent, field: str, value: str) -> str:
+    """Return the address of all events whose field is this value: in the range of the page if the event is in it."""
+    window = place.window
+    inside = (window.after is None or window.after <= event.occurred_at) and (
+        window.before is None or event.occurred_at < window.before
+    )
+    return place.with_window(window if inside else Window("all")).with_terms(Filter().including(field, value)).url()
 
 
 def _row(place: Place, event: RecordedEvent) -> Row:
