@@ -185,12 +185,13 @@ def _told_by_django(error: Exception) -> int | None:
     """What Django raises and a user can do something about; anything else is a fault of ours and keeps its traceback."""
     try:
         from django.core.management.base import CommandError
-        from django.db import InterfaceError, OperationalError
+        from django.db import DatabaseError, InterfaceError, OperationalError
     except ImportError:
         return None
     if isinstance(error, CommandError):
         return _told(str(error), "", error.returncode)
-    if isinstance(error, (OperationalError, InterfaceError)):
+    # A DatabaseError as such is a damaged file; its other children are faults of ours.
+    if isinstance(error, (OperationalError, InterfaceError)) or type(error) is DatabaseError:
         return _told(
             f"The database cannot be used: {str(error).strip()}.",
             "`opssentinal check` says more.",
