@@ -19,10 +19,11 @@ from opssentinal.api.authorization import SCHEME, Scope
 from opssentinal.events.model import Event, RecordedEvent
 from opssentinal.formats.problem import PROBLEM_TYPE, Problem
 from opssentinal.ingest.operation import Ingested
+from opssentinal.search.answers import Histogram
 
 _REF = "#/components/schemas/{name}"
 TYPES: tuple[Any, ...] = (
-    Event, RecordedEvent, Ingested, Problem, shapes.EventPage, shapes.Facets, shapes.Histogram, shapes.EventTypes,
+    Event, RecordedEvent, Ingested, Problem, shapes.EventPage, shapes.Facets, Histogram, shapes.EventTypes,
     shapes.ExportRequest, shapes.ExportItem, shapes.ExportPage, shapes.KeyRequest, shapes.KeyItem, shapes.CreatedKeyItem,
     shapes.KeyPage,
 )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -26,7 +25,9 @@ from opssentinal.ingest.body import BODY_BYTES_MAX, EVENTS_MAX, split, too_large
 from opssentinal.ingest.operation import Ingested, Submission
 from opssentinal.ledger import reader
 from opssentinal.ledger.append import append
-from opssentinal.query import FIELDS, PARAMS, Cursor, Filter, cursor_time, decode_cursor, encode_cursor
+from opssentinal.query import PARAMS, Cursor, Filter, cursor_time, decode_cursor, encode_cursor
+from opssentinal.search.answers import BUCKETS_MAX, FACET_FIELDS, Histogram, Order, Page, Position
+from opssentinal.search.client import search
 
 router = Router(tags=["Events"])
 
@@ -44,11 +45,14 @@ AFTER_SEQ = whole(
 FIELD = Param(
     "field",
     "A field to count; repeatable.",
-    {"type": "array", "items": {"type": "string"}, "default": ["action", "actor", "outcome"]},
+    {
+        "type": "array",
+        "items": {"type": "string", "enum": list(FACET_FIELDS)},
+        "default": ["action", "actor", "outcome"],
+    },
 )
 FACET_LIMIT = whole("limit", "Values per field at most.", 1, 100, 10)
-BUCKETS = whole("buckets", "How many buckets to aim at.", 1, 500, 60)
-FACET_FIELDS_MAX = 10
+BUCKETS = whole("buckets", "How many buckets to aim at.", 1, BUCKETS_MAX, 60)
 # Events that one request reads in recorded order at most, of which a key bound to a tenant may see few.
 SCAN_MAX = 20_000
 
@@ -134,39 +138,24 @@ def list_events(request: HttpRequest) -> HttpResponse:
     """
     if AFTER_SEQ.name in request.GET:
         return _in_recorded_order(request)
-    from opssentinal.search.client import search
-
     principal = principal_of(request)
     text = one(request, CURSOR)
     asked_at = cursor_time(text) if text else datetime.now(UTC)
     filter = filter_of(request, LIMIT, CURSOR, ORDER, now=asked_at) & principal.bounds()
-    order = one(request, ORDER)
-    if order not in (None, "newest", "oldest"):
-        raise InvalidInput("must be newest or oldest", path="order")
-    start = _opened(text, filter, principal, order) if text else None
-    limit = number(request, LIMIT) or 0
+    start = _opened(text, filter, principal) if text else None
+    order = _order(request, start)
     page = search().page(
         filter,
-        limit=limit,
-        after=start and position_of(start),
-        order=start.order if start else order or "newest",
+        limit=number(request, LIMIT) or 0,
+        after=start and Position(start.occurred_at_us, start.seq),
+        order=order,
         head=start.head if start else None,
     )
     following = None
     if page.next is not None:
-        following = encode_cursor(
-            _cursor_key(),
-            Cursor(
-                page.next.occurred_at_us,
-                page.next.seq,
-                page.head,
-                asked_at,
-                start.order if start else order or "newest",
-            ),
-            filter,
-            _seal_of(principal),
-        )
-    return _page(request, page.events, following)
+        cursor = Cursor(page.next.occurred_at_us, page.next.seq, page.head, asked_at, order)
+        following = encode_cursor(_cursor_key(), cursor, filter, _seal_of(principal))
+    return _page(request, page, following)
 
 
 @router.get(
@@ -181,25 +170,13 @@ def list_events(request: HttpRequest) -> HttpResponse:
 )
 def get_facets(request: HttpRequest) -> HttpResponse:
     """How many of the matching events have which value of each field."""
-    from opssentinal.search.client import search
-
     filter = filter_of(request, FIELD, FACET_LIMIT) & principal_of(request).bounds()
     fields = list(dict.fromkeys(request.GET.getlist("field"))) or FIELD.schema["default"]
-    if unknown := [name for name in fields if name not in FIELDS]:
+    if unknown := [name for name in fields if name not in FACET_FIELDS]:
         raise InvalidInput(
-            f"there is no field {unknown[0][:64]!r}", path="field", hint=f"There are {', '.join(FIELDS)}."
+            f"{unknown[0][:64]!r} cannot be counted", path="field", hint=f"There are {', '.join(FACET_FIELDS)}."
         )
-    if len(fields) > FACET_FIELDS_MAX:
-        raise InvalidInput(f"at most {FACET_FIELDS_MAX} at once", path="field")
-    found = search().facets(filter, fields, limit=number(request, FACET_LIMIT) or 0)
-    return json_response(
-        shapes.Facets(
-            {
-                name: [shapes.FacetValue(value.value, value.count, value.label) for value in values]
-                for name, values in found.items()
-            }
-        )
-    )
+    return json_response(shapes.Facets(search().facets(filter, fields, limit=number(request, FACET_LIMIT) or 0)))
 
 
 @router.get(
@@ -208,27 +185,15 @@ def get_facets(request: HttpRequest) -> HttpResponse:
     operation_id="getEventHistogram",
     summary="Count over time",
     openapi_extra=described(
-        {200: ("Counts by outcome in buckets of equal length.", shapes.Histogram)},
+        {200: ("Counts by outcome in buckets of equal length.", Histogram)},
         parameters=[*documented_filter(), BUCKETS.documented(), TZ.documented()],
     ),
 )
 def get_histogram(request: HttpRequest) -> HttpResponse:
     """The matching events over time, by outcome."""
-    from opssentinal.search.client import search
-
     tz = zone(request)
     filter = filter_of(request, BUCKETS, TZ, tz=tz) & principal_of(request).bounds()
-    found = search().histogram(filter, buckets=number(request, BUCKETS) or 0, tz=tz.key)
-    return json_response(
-        shapes.Histogram(
-            found.start,
-            found.step_s,
-            [
-                shapes.HistogramBucket(bucket.start, bucket.success, bucket.failure, bucket.denied, bucket.unknown)
-                for bucket in found.buckets
-            ],
-        )
-    )
+    return json_response(search().histogram(filter, buckets=number(request, BUCKETS) or 0, tz=tz.key))
 
 
 @router.get(
@@ -264,13 +229,6 @@ def list_event_types(request: HttpRequest) -> HttpResponse:
             ]
         )
     )
-
-
-def position_of(cursor: Cursor) -> Any:
-    """The search's position of a cursor."""
-    from opssentinal.search.client import Position
-
-    return Position(cursor.occurred_at_us, cursor.seq)
 
 
 def _in_recorded_order(request: HttpRequest) -> HttpResponse:
@@ -330,11 +288,19 @@ def _event_for(principal: KeyPrincipal, text: str) -> RecordedEvent:
     return found[0]
 
 
-def _opened(text: str, filter: Filter, principal: KeyPrincipal, order: str | None) -> Cursor:
-    cursor = decode_cursor(_cursor_key(), text, filter, _seal_of(principal))
-    if order is not None and order != cursor.order:
+def _opened(text: str, filter: Filter, principal: KeyPrincipal) -> Cursor:
+    return decode_cursor(_cursor_key(), text, filter, _seal_of(principal))
+
+
+def _order(request: HttpRequest, start: Cursor | None) -> Order:
+    asked = one(request, ORDER)
+    if asked not in (None, "newest", "oldest"):
+        raise InvalidInput("must be newest or oldest", path="order")
+    if start is None:
+        return "oldest" if asked == "oldest" else "newest"
+    if asked not in (None, start.order):
         raise InvalidCursor("The cursor was made for another order.", path="order")
-    return cursor
+    return start.order
 
 
 def _cursor_key() -> bytes:
@@ -345,8 +311,9 @@ def _seal_of(principal: KeyPrincipal) -> str:
     return f"api_key:{principal.id}"
 
 
-def _page(request: HttpRequest, events: list[RecordedEvent], following: str | None) -> HttpResponse:
-    response = json_response(shapes.EventPage(events, following, following is not None))
+def _page(request: HttpRequest, page: Page, following: str | None) -> HttpResponse:
+    answer = shapes.EventPage(page.events, following, following is not None, complete=page.complete)
+    response = json_response(answer)
     if following is not None:
         query = [(name, value) for name, values in request.GET.lists() for value in values if name != CURSOR.name]
         address = f"{request.path}?{urlencode([*query, (CURSOR.name, following)])}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from opssentinal.events.model import RecordedEvent
+from opssentinal.search.answers import FacetValue
 
 
 class EventPage(Struct):
@@ -17,38 +18,13 @@ class EventPage(Struct):
     next_cursor: str | None
     has_more: bool
     next_after_seq: int | None = None
-
-
-class FacetValue(Struct):
-    """One value of a field and how many events have it; `label` is its name for people where it has one."""
-
-    value: str
-    count: int
-    label: str | None
+    complete: Annotated[bool, Meta(description="false while the search index is being rebuilt: ask again later")] = True
 
 
 class Facets(Struct):
     """For each field asked for, its most frequent values. A field's own filter does not narrow its values."""
 
     data: dict[str, list[FacetValue]]
-
-
-class HistogramBucket(Struct):
-    """The events that occurred from `start` until the start of the next bucket, by outcome."""
-
-    start: datetime
-    success: int
-    failure: int
-    denied: int
-    unknown: int
-
-
-class Histogram(Struct):
-    """Counts over time; every bucket is `step_s` seconds long."""
-
-    start: datetime
-    step_s: float
-    buckets: list[HistogramBucket]
 
 
 class EventTypeItem(Struct):

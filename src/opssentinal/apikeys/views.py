@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -14,6 +16,7 @@ from opssentinal.apikeys.models import APIKey
 from opssentinal.apikeys.services import CreatedKey, create_key, keys_of, revoke_key
 from opssentinal.errors import Conflict, InvalidInput
 from opssentinal.workspace.access import admin_required
+from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import request_actor, request_context
 
 
@@ -35,7 +38,7 @@ def create(request: HttpRequest) -> HttpResponse:
             made = create_key(
                 actor=request_actor(request),
                 context=request_context(request),
-                created_by=request.user,
+                created_by=cast(User, request.user),
                 **form.chosen(),
             )
         except InvalidInput as error:
