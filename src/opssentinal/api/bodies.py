@@ -24,5 +24,5 @@ def body_of(request: HttpRequest, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        reason, _, place = str(error).rpartition(" - at `")
-        raise InvalidInput((reason or str(error)).replace("`", "'"), path=place.rstrip("`") or "$") from error
+        reason, _, place = str(error).partition(" - at `")
+        raise InvalidInput(reason.replace("`", "'"), path=place.rstrip("`") or "$") from error

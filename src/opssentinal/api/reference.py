@@ -10,6 +10,8 @@ from django.shortcuts import render
 from ninja import NinjaAPI
 from ninja.openapi.docs import DocsBase
 
+from opssentinal.api.authorization import SCHEME
+
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -46,7 +48,7 @@ def _shown(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
         "method": method.upper(),
         "summary": operation["summary"],
         "description": operation.get("description", "").split("\n\nScope: ")[0],
-        "scope": next(iter(next(iter(operation.get("security", [{"": [""]}])).values())), ""),
+        "scope": operation["security"][0][SCHEME][0],
         "parameters": [
             {
                 "name": parameter["name"],

@@ -14,9 +14,10 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.json import Encoder
 
-from opssentinal.errors import InvalidInput, OpsSentinalError, Overloaded
+from opssentinal.errors import InvalidInput, OpsSentinalError, Overloaded, Unavailable
 
 PROBLEM_TYPE = "application/problem+json"
+UNAVAILABLE_RETRY_S = 2
 
 
 class ProblemItem(Struct, omit_defaults=True):
@@ -62,5 +63,9 @@ def problem_json(error: OpsSentinalError, request_id: str, errors: Sequence[Prob
 
 
 def retry_after_s(error: OpsSentinalError) -> int | None:
-    """The Retry-After of an error that asks to try again, in seconds."""
-    return error.retry_after_s if isinstance(error, Overloaded) else None
+    """The Retry-After of an error, in seconds; None where trying the same again cannot help."""
+    if isinstance(error, Overloaded):
+        return error.retry_after_s
+    if isinstance(error, Unavailable) and not error.permanent and error.code != "query_timeout":
+        return UNAVAILABLE_RETRY_S
+    return None
