@@ -13,16 +13,18 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.utils.timezone import now as utc_now
 
-from opssentinal.errors import OpsSentinalError, Unavailable
+from opssentinal.errors import OpsSentinalError, Overloaded, Unavailable
 from opssentinal.exports.models import Export, exports_folder
 from opssentinal.exports.services import downloaded
 from opssentinal.ledger.recording import recording
-from opssentinal.search.client import Exported, search
+from opssentinal.search.answers import Exported, Format
+from opssentinal.search.client import search
 from opssentinal.workspace.preferences import preferences
 
 # An export that took the whole process down with it twice is not tried for ever.
@@ -30,16 +32,19 @@ ATTEMPTS_MAX = 3
 REPORT_S = 0.5
 
 _log = logging.getLogger(__name__)
-_OPEN = (Export.Status.QUEUED, Export.Status.RUNNING)
 
 
 class _Cancelled(Exception):
     """Somebody cancelled the export while it was being made."""
 
 
+class _PutBack(Exception):
+    """The back stops; the export waits for its next start."""
+
+
 def requeue_interrupted(now: datetime | None = None) -> int:
     """Put exports that a stopped process left half made back in the queue; return how many. At the start of the back."""
-    for path in exports_folder().glob("*.partial"):
+    for path in exports_folder().glob("*.partial*"):
         path.unlink(missing_ok=True)
     requeued = 0
     for export in Export.objects.filter(status=Export.Status.RUNNING):
@@ -53,72 +58,95 @@ def requeue_interrupted(now: datetime | None = None) -> int:
 def run_queued_exports(stop: threading.Event | None = None, clock: Callable[[], datetime] = utc_now) -> int:
     """Make every waiting export, oldest first; return how many ended. Several threads may call it at once.
 
-    While search cannot answer, exports wait. `stop` ends the work after the export in hand, which is put back.
+    While search is away, being rebuilt, busy, or not as far as an export's head, exports wait: a file without some of its
+    events would look like a whole one. `stop` ends the work at once; the export in hand is put back.
     """
     ended = 0
     while not (stop is not None and stop.is_set()):
-        if not Export.objects.filter(status=Export.Status.QUEUED).exists() or not _search_answers():
+        if not Export.objects.filter(status=Export.Status.QUEUED).exists():
             break
-        export = _claim()
-        if export is None:
+        export = _claim(_reach())
+        if export is None or not _make(export, stop, clock):
             break
-        _make(export, stop, clock)
         ended += 1
     return ended
 
 
-def _search_answers() -> bool:
+def _reach() -> int:
+    """How many events of the ledger search has; -1 while it does not answer or is being rebuilt."""
     try:
-        return not search().status().rebuilding
-    except Unavailable:
-        return False
+        status = search().status()
+    except (Unavailable, Overloaded):
+        return -1
+    return -1 if status.rebuilding else status.position
 
 
-def _claim() -> Export | None:
-    while (export := Export.objects.filter(status=Export.Status.QUEUED).order_by("id").first()) is not None:
+def _claim(reach: int) -> Export | None:
+    """Take the oldest waiting export that search can make; None if there is none."""
+    waiting = Export.objects.filter(status=Export.Status.QUEUED, head__lte=reach).order_by("id")
+    while (export := waiting.first()) is not None:
         if _move(export, Export.Status.QUEUED, status=Export.Status.RUNNING, attempts=F("attempts") + 1):
             export.refresh_from_db()
             return export
     return None
 
 
-def _make(export: Export, stop: threading.Event | None, clock: Callable[[], datetime]) -> None:
-    partial = export.path.with_name(export.path.name + ".partial")
+def _make(export: Export, stop: threading.Event | None, clock: Callable[[], datetime]) -> bool:
+    """Make the file of a claimed export; False if it was put back into the queue."""
+    # A name of its own for each attempt: what a withdrawn one still cleans up is not this one's.
+    partial = export.path.with_name(f"{export.path.name}.{export.attempts}.partial")
     try:
         _estimate(export)
         made = search().export(
-            export.filter, export.head, export.format, partial, bom=export.bom, progress=_progress(export, stop)
+            export.filter,
+            export.head,
+            cast(Format, export.format),
+            partial,
+            bom=export.bom,
+            progress=_progress(export, stop),
         )
         _keep(partial, export.path)
         _ready(export, made, clock())
+    except _PutBack:
+        return False
     except _Cancelled:
-        _log.info("export %s stopped", export.public_id)
+        _log.info("export %s was cancelled", export.public_id)
     except (OpsSentinalError, OSError, DatabaseError) as error:
+        if isinstance(error, Overloaded) or (isinstance(error, Unavailable) and _reach() < export.head):
+            # Not the export's fault: search went away under it, or has no place for it now.
+            return not _put_back(export)
         _log.exception("export %s failed", export.public_id)
         export.path.unlink(missing_ok=True)
         _fail(export, str(error), clock())
     finally:
         partial.unlink(missing_ok=True)
+    return True
+
+
+def _put_back(export: Export) -> int:
+    """Queue a claimed export again as if nothing had been; 0 if it was cancelled meanwhile."""
+    attempts = max(export.attempts - 1, 0)
+    return _move(export, Export.Status.RUNNING, status=Export.Status.QUEUED, attempts=attempts, rows_done=0)
 
 
 def _estimate(export: Export) -> None:
-    """Fill `rows_total`; a progress bar without an end is better than no export, so that a slow count is let go."""
+    """Fill `rows_total`; a progress bar without an end is better than no export, so a count that is too slow is let go."""
     try:
-        total = search().extent(export.filter).count
-    except Unavailable:
+        total = search().extent(export.filter, head=export.head).count
+    except (Unavailable, Overloaded):
         return
     _move(export, Export.Status.RUNNING, rows_total=total)
 
 
 def _progress(export: Export, stop: threading.Event | None) -> Callable[[int], None]:
-    """Note the rows done, at most every REPORT_S; raises _Cancelled when the export was cancelled or the back stops."""
+    """Note the rows done, at most every REPORT_S; raises _Cancelled if somebody cancelled it, _PutBack if the back stops."""
     last = time.monotonic()
 
     def report(rows: int) -> None:
         nonlocal last
         if stop is not None and stop.is_set():
-            _move(export, Export.Status.RUNNING, status=Export.Status.QUEUED, attempts=F("attempts") - 1, rows_done=0)
-            raise _Cancelled
+            _put_back(export)
+            raise _PutBack
         if time.monotonic() - last < REPORT_S:
             return
         last = time.monotonic()

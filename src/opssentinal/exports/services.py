@@ -8,6 +8,7 @@ process (`exports.jobs`); what passes between the processes is the row.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import BinaryIO, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,18 +18,21 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.timezone import now as utc_now
 
-from opssentinal.errors import Conflict, IntegrityError, InvalidInput, NotFound, Overloaded
+from opssentinal.errors import Conflict, IntegrityError, InvalidInput, NotFound, OpsSentinalError, Overloaded
 from opssentinal.events.model import Actor, Context, Event, Outcome, Target
 from opssentinal.exports.models import FORMATS, Export, exports_folder
 from opssentinal.ledger import reader
 from opssentinal.ledger.recording import recording
 from opssentinal.query import Filter
 from opssentinal.query import format as format_query
+from opssentinal.search.client import search
 
 # How many may be waiting or running: of one principal, and in all. More would only queue up behind each other.
 OPEN_PER_PRINCIPAL_MAX = 10
 OPEN_MAX = 100
 POLL_S = 0.05
+# The back's task that makes the files, by its name in `opssentinal.back`.
+TASK = "exports"
 
 Stage = Literal["created", "fetched"]
 
@@ -85,7 +89,7 @@ def create_export(
             raise Overloaded(
                 "Too many exports are waiting.", retry_after_s=10, hint="Wait for one to finish, or cancel one."
             )
-        return Export.objects.create(
+        export = Export.objects.create(
             principal=str(principal),
             actor_json=msgspec.json.encode(actor).decode(),
             context_json=msgspec.json.encode(context).decode(),
@@ -98,6 +102,9 @@ def create_export(
             created_at=now,
             file_name=f"audit-log-{now:%Y-%m-%dT%H%M%SZ}.{format}",
         )
+    with suppress(OpsSentinalError):  # it looks into the queue by itself before long
+        search().poke(TASK)
+    return export
 
 
 def zone_named(name: str) -> ZoneInfo:

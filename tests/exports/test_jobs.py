@@ -1,0 +1,131 @@
+"""The making of the files: once each, again after a crash, and never half."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+from django.db import connections
+from django.utils.timezone import now as utc_now
+
+from opssentinal.events.model import Context
+from opssentinal.exports import jobs, services
+from opssentinal.exports.models import Export
+from opssentinal.query import Filter
+from tests.exports.conftest import ADMIN, ALICE, Back, downloads, events, record_events
+
+
+def ask() -> Export:
+    return services.create_export(ALICE, Context(), ADMIN, Filter(), "csv")
+
+
+def test_oldest_first_and_each_once(back: Back) -> None:
+    """Several threads that look at the queue at once make each export once."""
+    record_events(events(10))
+    asked = [ask() for _ in range(8)]
+    made: list[int] = []
+
+    def work() -> None:
+        try:
+            made.append(jobs.run_queued_exports())
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(made) == 8
+    assert {export.status for export in Export.objects.all()} == {"ready"}
+    assert len(downloads()) == len(asked)
+
+
+def test_an_interrupted_export_is_made_again(back: Back) -> None:
+    """The back that was killed in the middle left a row running and half a file: the next one makes it whole."""
+    record_events(events(10))
+    asked = ask()
+    Export.objects.update(status="running", attempts=1, rows_done=3)
+    partial = asked.path.with_name(asked.path.name + ".1.partial")
+    partial.write_bytes(b"half")
+    assert jobs.requeue_interrupted() == 1
+    assert not partial.exists()
+    assert jobs.run_queued_exports() == 1
+    asked.refresh_from_db()
+    assert (asked.status, asked.rows) == ("ready", 10)
+    assert len(downloads()) == 1
+
+
+def test_an_export_that_kills_the_server_is_given_up(back: Back) -> None:
+    """After three interrupted attempts it has failed, says why, and is recorded as a failure."""
+    asked = ask()
+    Export.objects.update(status="running", attempts=jobs.ATTEMPTS_MAX)
+    assert jobs.requeue_interrupted() == 0
+    asked.refresh_from_db()
+    assert asked.status == "failed"
+    assert "stopped 3 times" in asked.error
+    (event,) = downloads()
+    assert (event.outcome, event.metadata["stage"]) == ("failure", "created")
+
+
+def test_a_full_disk_fails_the_export(back: Back) -> None:
+    """The reason stands in the row and in the event, and no file is left."""
+    asked = ask()
+    partial = asked.path.with_name(asked.path.name + ".1.partial")
+    partial.symlink_to("/dev/full")  # every write: no space left on device
+    assert jobs.run_queued_exports() == 1
+    asked.refresh_from_db()
+    assert asked.status == "failed"
+    assert asked.error
+    assert list(asked.path.parent.iterdir()) == []
+    (event,) = downloads()
+    assert (event.outcome, event.metadata["reason"]) == ("failure", asked.error)
+
+
+def test_a_cancelled_export_stops_and_leaves_no_file(back: Back) -> None:
+    """Cancelled while it is made: the job notices at its next step, the file is dropped, one event tells of it."""
+    asked = ask()
+    export = jobs._claim(asked.head)
+    assert export is not None
+    services.cancel_export(ADMIN, asked.public_id, ALICE, Context())
+    jobs._make(export, None, utc_now)
+    asked.refresh_from_db()
+    assert asked.status == "cancelled"
+    assert list(asked.path.parent.glob(asked.public_id + "*")) == []
+    assert [event.metadata["reason"] for event in downloads()] == ["cancelled"]
+
+
+def test_exports_wait_while_search_is_away(back: Back) -> None:
+    """With no search service an export stays queued instead of failing, and is made when the service is back."""
+    record_events(events(5))
+    asked = ask()
+    back.stop()
+    assert jobs.run_queued_exports() == 0
+    asked.refresh_from_db()
+    assert asked.status == "queued"
+    back.start()
+    assert jobs.run_queued_exports() == 1
+    asked.refresh_from_db()
+    assert (asked.status, asked.rows) == ("ready", 5)
+
+
+def test_a_stopping_back_takes_no_new_export(back: Back) -> None:
+    """Once asked to stop, the rest of the queue is left for the next start."""
+    ask()
+    stop = threading.Event()
+    stop.set()
+    assert jobs.run_queued_exports(stop) == 0
+    assert Export.objects.get().status == "queued"
+
+
+def test_the_expiry_follows_the_setting(back: Back) -> None:
+    """Files made after the setting changed live as long as it says."""
+    from opssentinal.workspace.preferences import update_preferences
+
+    update_preferences(ALICE, Context(), "cleanup", cleanup_exports_days=30)
+    asked = ask()
+    jobs.run_queued_exports()
+    asked.refresh_from_db()
+    assert asked.expires_at is not None
+    assert asked.finished_at is not None
+    assert asked.expires_at - asked.finished_at == timedelta(days=30)
