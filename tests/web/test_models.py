@@ -143,7 +143,7 @@ def test_a_value_of_the_rail_is_asked_for_taken_back_or_left_out():
 def test_a_value_that_is_asked_for_is_in_the_rail_even_if_it_does_not_occur():
     """Otherwise it could not be taken back where it was chosen; patterns and networks are no values."""
     (rail,) = facets(place("actor:bob,al* ip:10.0.0.0/8"), {"actor": [FacetValue("alice", 5, "Alice")]})
-    assert [(row.label, row.count, row.state) for row in rail.groups[0].rows] == [
+    assert [(row.label, row.events, row.state) for row in rail.groups[0].rows] == [
         ("Alice", 5, ""),
         ("bob", 0, "included"),
     ]

@@ -11,6 +11,7 @@ from opssentinal.web.middleware import POLICY
 from opssentinal.web.navigation import sections
 
 
+@pytest.mark.django_db  # the end of a request looks after the connection
 @pytest.mark.parametrize("path", ["/healthz", "/static/css/tokens.css"])
 def test_what_needs_no_account_answers_with_the_right_type(path: str):
     """Health and static files are open and typed."""

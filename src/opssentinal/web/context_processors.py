@@ -17,9 +17,9 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     """Give `nav` (sections with links), `user_links`, `theme` ("light", "dark" or "" for the system's) and `demo`."""
     theme = request.COOKIES.get(THEME_COOKIE, "")
     user = getattr(request, "user", None)  # absent where a response is made before the session is read
-    known = user is not None and user.is_authenticated
+    known = user if user is not None and user.is_authenticated else None
     return {
-        "nav": sections(user, request.path) if known else [],
+        "nav": sections(known, request.path) if known else [],
         "user_links": account_links() if known else [],
         "theme": theme if theme in THEMES else "",
         "demo": settings.CONFIG.demo,

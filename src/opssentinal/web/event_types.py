@@ -14,20 +14,21 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from opssentinal.errors import Unavailable
+from opssentinal.errors import Overloaded, Unavailable
 from opssentinal.events.catalogue import CATEGORIES, EVENT_TYPES, EventType
 from opssentinal.events.sentences import visible
 from opssentinal.query import Filter
 from opssentinal.query import format as format_query
 from opssentinal.search.client import search
+from opssentinal.web.navigation import is_admin
 
 
 class TypeView(NamedTuple):
-    """One declared type; `count` is None where it may not be known or search does not answer."""
+    """One declared type; `events` is None where it may not be known or search does not answer."""
 
     kind: EventType
     example: str
-    count: int | None
+    events: int | None
     url: str
 
 
@@ -35,7 +36,7 @@ class SeenAction(NamedTuple):
     """An action that is not in the catalogue but in the log."""
 
     action: str
-    count: int
+    events: int
     last: datetime
     url: str
 
@@ -46,20 +47,20 @@ class SeenAction(NamedTuple):
 def index(request: HttpRequest) -> HttpResponse:
     """Show the catalogue to everybody, and to those who may read the log also what has been seen."""
     seen: dict[str, SeenAction] = {}
-    may_read = bool(request.user.is_admin)
+    may_read = is_admin(request)
     search_down = False
     if may_read:
         try:
             for each in search().seen_actions():
                 seen[each.action] = SeenAction(visible(each.action), each.count, each.last, _log_url(each.action))
-        except Unavailable:
+        except (Unavailable, Overloaded):
             search_down = True
     counted = may_read and not search_down
     groups = [
         (title, [_view(kind, seen, counted) for kind in EVENT_TYPES.values() if kind.category == category])
         for category, title in CATEGORIES.items()
     ]
-    undeclared = sorted((s for action, s in seen.items() if action not in EVENT_TYPES), key=lambda s: -s.count)
+    undeclared = sorted((s for action, s in seen.items() if action not in EVENT_TYPES), key=lambda s: -s.events)
     context = {
         "groups": groups,
         "undeclared": undeclared,
@@ -71,7 +72,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 def _view(kind: EventType, seen: dict[str, SeenAction], counted: bool) -> TypeView:
-    count = (seen[kind.action].count if kind.action in seen else 0) if counted else None
+    count = (seen[kind.action].events if kind.action in seen else 0) if counted else None
     return TypeView(kind, json.dumps(kind.example, indent=2, ensure_ascii=False), count, _log_url(kind.action))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.http import HttpRequest
 from django.urls import reverse
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ _PAGES = (
     ("Settings", "Data Retention", "retention:index", "clock", True),
     ("Settings", "API keys", "apikeys:index", "key", True),
 )
+
+
+def is_admin(request: HttpRequest) -> bool:
+    """Whether the signed-in account may read the log."""
+    return bool(getattr(request.user, "is_admin", False))  # an anonymous visitor has no role
 
 
 def sections(user: User, path: str) -> list[Section]:

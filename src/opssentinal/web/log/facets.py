@@ -32,7 +32,7 @@ class FacetRow(NamedTuple):
 
     label: str
     hint: str
-    count: int
+    events: int
     state: str
     url: str
     exclude_url: str

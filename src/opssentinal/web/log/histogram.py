@@ -54,7 +54,7 @@ class Legend(NamedTuple):
 
     outcome: str
     title: str
-    count: int
+    events: int
     url: str
 
 
@@ -89,7 +89,7 @@ def histogram_view(place: Place, histogram: Histogram) -> HistogramView | None:
         legend.append(Legend(outcome, outcome.capitalize(), count, url))
     return HistogramView(
         bars, ticks([bucket.start for bucket in buckets], ends[-1], place.zone), legend,
-        sum(entry.count for entry in legend), highest, step_words(histogram.step_s),
+        sum(entry.events for entry in legend), highest, step_words(histogram.step_s),
     )  # fmt: skip
 
 

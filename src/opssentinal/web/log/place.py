@@ -17,7 +17,7 @@ from django.urls import reverse
 from opssentinal.errors import InvalidQuery
 from opssentinal.query import FIELDS, Filter, from_params, to_params
 from opssentinal.query import format as format_query
-from opssentinal.web.log.window import DEFAULT, Window, preset_window, read_window, read_zone
+from opssentinal.web.log.window import DEFAULT, RANGE_PARAMS, Window, preset_window, read_window, read_zone
 
 _TERM_PARAMS = ("q", *FIELDS, *(f"-{name}" for name in FIELDS))
 
@@ -93,7 +93,7 @@ def read_place(params: QueryDict, default_zone: ZoneInfo, now: datetime) -> tupl
     except InvalidQuery as error:
         errors.append(error)
     try:
-        window = read_window(params.dict(), zone, now)
+        window = read_window({name: params.get(name, "") for name in RANGE_PARAMS}, zone, now)
         Filter(after=window.after, before=window.before)  # refuses a range that ends before it begins
     except InvalidQuery as error:
         errors.append(error)

@@ -18,7 +18,7 @@ from django.utils.crypto import salted_hmac
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from opssentinal.errors import InvalidCursor, NotFound, Unavailable
+from opssentinal.errors import InvalidCursor, InvalidQuery, NotFound, Overloaded, Unavailable
 from opssentinal.ledger import reader
 from opssentinal.query import FIELDS, Cursor, cursor_time, decode_cursor, encode_cursor
 from opssentinal.search.answers import Extent, Position
@@ -26,7 +26,7 @@ from opssentinal.search.client import search
 from opssentinal.web.log import detail as event_detail
 from opssentinal.web.log.chips import chips
 from opssentinal.web.log.facets import FIELDS as FACET_FIELDS
-from opssentinal.web.log.facets import facets
+from opssentinal.web.log.facets import VALUES_MAX, facets
 from opssentinal.web.log.histogram import histogram_view
 from opssentinal.web.log.place import Place, read_place
 from opssentinal.web.log.rows import rows
@@ -34,6 +34,8 @@ from opssentinal.web.log.window import PRESETS, Window, form_values, preset_wind
 from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.preferences import preferences
 
+# What search answers when it cannot answer; the log is there all the same.
+NO_SEARCH = (Unavailable, Overloaded)
 PAGE_EVENTS = 50
 BARS = 60
 _FIRST_STEPS_EVENTS_MAX = 50
@@ -49,8 +51,7 @@ def index(request: HttpRequest) -> HttpResponse:
     context = _controls(request, place)
     template, status = "log/index.html", 200
     if error is not None:
-        said = error.detail.removeprefix("q: ")
-        context |= {"query_error": error, "query_error_text": said, "query_text": request.GET.get("q", "")}
+        context |= _mistake(request, error)
         status = error.status
     else:
         try:
@@ -59,8 +60,11 @@ def index(request: HttpRequest) -> HttpResponse:
                 template = "log/_more.html"
         except InvalidCursor:
             return redirect(place.url())
-        except Unavailable as unavailable:
-            context |= _without_search(request, place, unavailable)
+        except InvalidQuery as refused:
+            context |= _mistake(request, refused)
+            status = refused.status
+        except NO_SEARCH as reason:
+            context |= _without_search(request, place, reason)
     with timezone.override(place.zone):
         response = render(request, template, context, status=status)
     response.headers["Vary"] = "HX-Request, Cookie"
@@ -74,7 +78,7 @@ def search_state(request: HttpRequest) -> HttpResponse:
     """Tell a page that shows the ledger whether search is back: 204 while it is not, else "load again"."""
     try:
         recovered = not search().status().rebuilding
-    except Unavailable:
+    except NO_SEARCH:
         recovered = False
     return HttpResponse(headers={"HX-Refresh": "true"}) if recovered else HttpResponse(status=204)
 
@@ -95,7 +99,7 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
     neighbours_known = True
     try:
         newer, older = search().neighbours(seq, place.filter)
-    except (Unavailable, NotFound):  # NotFound: search has not come so far yet
+    except (*NO_SEARCH, NotFound):  # NotFound: search has not come so far yet
         neighbours_known = False
     context = {
         "place": place,
@@ -186,7 +190,7 @@ def _found(request: HttpRequest, place: Place, now: datetime) -> dict[str, Any]:
         context["newest_url"] = place.url()
         if request.headers.get("HX-Request"):
             return context
-    overview = client.overview(place.filter, FACET_FIELDS, BARS, place.zone.key)
+    overview = client.overview(place.filter, FACET_FIELDS, BARS, place.zone.key, limit=VALUES_MAX, head=page.head)
     context["histogram"] = histogram_view(place, overview.histogram)
     context["facets"] = facets(place, overview.facets)
     context["export_filter"] = place.filter.to_json().decode()
@@ -225,21 +229,27 @@ def _show(place: Place, extent: Extent) -> dict[str, str]:
     return {"when": when, "url": place.with_window(window).url()}
 
 
-def _without_search(request: HttpRequest, place: Place, unavailable: Unavailable) -> dict[str, Any]:
+def _mistake(request: HttpRequest, error: InvalidQuery) -> dict[str, Any]:
+    """What is wrong, at the query bar, with the text as it was typed."""
+    said = error.detail.removeprefix("q: ")
+    return {"query_error": error, "query_error_text": said, "query_text": request.GET.get("q", "")}
+
+
+def _without_search(request: HttpRequest, place: Place, reason: Unavailable | Overloaded) -> dict[str, Any]:
     """The newest events straight from the ledger, or for a query that was too slow only the reason."""
-    if unavailable.code == "query_timeout":
-        return {"too_slow": unavailable}
+    if reason.code == "query_timeout":
+        return {"too_slow": reason}
     before = request.GET.get("before_seq", "")
     events = reader.newest(
         PAGE_EVENTS, int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     )
-    context: dict[str, Any] = {"search_down": unavailable, "rows": rows(place, events), "is_continued": bool(before)}
+    context: dict[str, Any] = {"search_down": reason, "rows": rows(place, events), "is_continued": bool(before)}
     if len(events) == PAGE_EVENTS and events[-1].seq > 0:
         context["more_url"] = place.url(("before_seq", str(events[-1].seq)))
     if before:
         context["newest_url"] = place.url()
     try:
         context["rebuilding"] = search().status()
-    except Unavailable:
+    except NO_SEARCH:
         pass  # not even that: the banner says so
     return context

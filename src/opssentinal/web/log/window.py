@@ -34,6 +34,7 @@ PRESETS: dict[str, Preset] = {
     )
 }
 DEFAULT = "7d"
+RANGE_PARAMS = ("range", "from", "from_time", "to", "to_time")
 
 
 class Window(NamedTuple):
