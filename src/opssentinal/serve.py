@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -88,10 +89,10 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._on_listening = on_listening
 
-    async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
+    async def startup(self, sockets: list | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._on_listening()
+            await asyncio.to_thread(self._on_listening)  # it asks the database, which Django refuses on the loop
 
 
 def serve_front(host: str, port: int, on_listening: Callable[[], None]) -> bool:
