@@ -43,10 +43,10 @@ def _command(command: listing.Command) -> Iterator[str]:
     found = get_commands()[command.name]
     loaded = load_command_class(found, command.name) if isinstance(found, str) else found
     yield f"### {listing.PROGRAM} {command.name}"
-    yield command.summary
-    if command.name != "migrate":  # Django's: its own help says the same less well, and its options are for developers
-        if str(loaded.help) != command.summary:
-            yield str(loaded.help)
+    if command.name == "migrate":  # Django's, whose help and options are for developers
+        yield command.summary
+    else:
+        yield str(loaded.help)
         yield from _options(loaded.create_parser(listing.PROGRAM, command.name), HIDDEN_OPTIONS)
     lines = [f"{line}\n    # {meaning}" for line, meaning in command.examples]
     yield "```sh\n" + "\n".join(lines) + "\n```"

@@ -25,10 +25,10 @@ def table(events: Iterable[RecordedEvent], tz: tzinfo) -> Table:
     found = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     found.add_column(f"Time ({_zone_name(tz)})", no_wrap=True)
     found.add_column("Actor", no_wrap=True, overflow="ellipsis", ratio=3)
-    found.add_column("Action", no_wrap=True, overflow="ellipsis", ratio=3)
+    found.add_column("Action", no_wrap=True, overflow="ellipsis", ratio=4)
     found.add_column("Outcome", no_wrap=True)
     found.add_column("Target", no_wrap=True, overflow="ellipsis", ratio=4)
-    found.add_column("IP address", no_wrap=True, overflow="ellipsis", ratio=2)
+    found.add_column("IP address", no_wrap=True, overflow="ellipsis", min_width=15)
     found.add_column("seq", justify="right", no_wrap=True)
     found.expand = True
     for event in events:

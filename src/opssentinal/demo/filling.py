@@ -111,7 +111,7 @@ def _refuse_real_data(config: Config, mark: Mark | None) -> None:
     """A database is the demo's if it is empty, or if its directory is marked and it holds the demo's account."""
     if not config.database_url and not (config.data_dir / "opssentinal.sqlite3").exists():
         return
-    if not connection.introspection.table_names():
+    if "ledger_head" not in connection.introspection.table_names():
         return
     is_empty = not User.objects.exists() and head().size == 0
     if is_empty or (mark is not None and User.objects.filter(email=EMAIL).exists()):

@@ -11,6 +11,7 @@ import codecs
 import gzip
 import io
 import json
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -65,12 +66,17 @@ def find_files(paths: list[str]) -> list[Path]:
     return list(found)
 
 
+def shown(path: Path) -> str:
+    """The name of a file as text; bytes of it that are no UTF-8 are spelled out."""
+    return "standard input" if str(path) == STDIN else os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def read_records(path: Path, advanced: Callable[[int], None] | None = None) -> Iterator[Record | Broken]:
     """The records of one file, in order. `advanced` is told how many bytes of the file were read since it was last told.
 
     Never raises for what a file holds; a file that cannot be read on ends with a Broken record.
     """
-    name = "standard input" if str(path) == STDIN else str(path)
+    name = shown(path)
     count = 0
     try:
         with _opened(path, advanced) as stream:

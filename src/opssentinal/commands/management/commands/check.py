@@ -93,7 +93,9 @@ def _search() -> tuple[Literal["ok", "note"], str]:
     try:
         status = search().status()
     except OpsSentinalError as error:
-        return "note", f"not running ({error.detail}) It is part of `opssentinal serve`."
+        return "note", str(error)
+    if status.error:
+        return "note", f"the index cannot be brought up to date at the moment: {status.error}"
     behind = status.ledger_size - status.position
     return "ok", f"{status.rows:,} events" + (f", {behind:,} behind the log" if behind else ", up to the log's head")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -15,7 +14,7 @@ from opssentinal.errors import InvalidInput
 from opssentinal.events.model import SOURCE_PATTERN
 from opssentinal.imports.formats import FORMATS
 from opssentinal.imports.importing import REASONS_MAX, Import
-from opssentinal.imports.reading import STDIN, find_files, read_records
+from opssentinal.imports.reading import STDIN, find_files, read_records, shown
 from opssentinal.workspace.principals import os_actor
 
 
@@ -60,7 +59,7 @@ class Command(BaseCommand):
                     run.take(read_records(path, lambda count: bar.advance(bar.task_ids[0], count)))
                 run.flush()
         finally:
-            run.record(os_actor(), files=[_shown(path) for path in files])
+            run.record(os_actor(), files=[shown(path.absolute() if str(path) != STDIN else path) for path in files])
         self._summarise(run, options)
         if not run.tally.is_clean:
             sys.exit(1)
@@ -83,11 +82,7 @@ class Command(BaseCommand):
 
 
 def _check_names(source: str | None, tenant: str | None) -> None:
-    if source is not None and (len(source) > 64 or not re.match(SOURCE_PATTERN, source)):
+    if source is not None and (len(source) > 64 or not re.fullmatch(SOURCE_PATTERN, source)):
         raise InvalidInput(f"{source!r} is no source.", hint="Use lower-case letters, digits, dots and hyphens.")
-    if tenant is not None and not 1 <= len(tenant) <= 128:
-        raise InvalidInput("A tenant has 1 to 128 characters.")
-
-
-def _shown(path: Path) -> str:
-    return "standard input" if str(path) == STDIN else str(path.absolute())
+    if tenant is not None and not (1 <= len(tenant) <= 128 and tenant.isprintable()):
+        raise InvalidInput(f"{tenant!r} is no tenant.", hint="Use 1 to 128 characters that print.")

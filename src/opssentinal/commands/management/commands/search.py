@@ -11,9 +11,8 @@ from django.core.management.base import BaseCommand
 from opssentinal.commands.console import complain, stdout_console
 from opssentinal.commands.filtering import add_filter_options, at_least_one, filter_of, zone_of
 from opssentinal.commands.rendering import show
-from opssentinal.events.model import RecordedEvent
 from opssentinal.query import Filter
-from opssentinal.search.client import search
+from opssentinal.search.client import Order, Page, search
 
 _PAGE = 500
 
@@ -33,36 +32,37 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print each event as a line of JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        wanted, console = filter_of(options), stdout_console()
+        wanted, console, tz = filter_of(options), stdout_console(), zone_of(options)
         pages = _pages(wanted, options["limit"], "oldest" if options["oldest"] else "newest")
-        count, has_more = 0, False
         if console.is_terminal and not options["json"]:
             # One table, so that its columns are of one width.
-            events: list[RecordedEvent] = []
-            for page, has_more in pages:
-                events += page
-            count = len(events)
-            if events:
-                show(events, console, zone_of(options), is_json=False)
-        else:
-            for page, has_more in pages:
-                show(page, console, zone_of(options), is_json=options["json"])
-                count += len(page)
-        if console.is_terminal and not count:
+            pages = iter([_joined(list(pages))])
+        count = 0
+        page = None
+        for page in pages:
+            count += len(page.events)
+            if page.events:
+                show(page.events, console, tz, is_json=options["json"])
+        if page is not None and not page.complete:
+            complain("The search index is still being built: there may be more.")
+        elif page is not None and page.next is not None:
+            complain(f"There are more than these {count:,}: raise --limit, or write all with `opssentinal export`.")
+        elif not count and console.is_terminal:
             complain("No event matches.")
-        if has_more:
-            complain(
-                f"There are more than these {count:,}: raise --limit, or write them all with `opssentinal export`."
-            )
 
 
-def _pages(wanted: Filter, limit: int, order: Any) -> Iterator[tuple[list[RecordedEvent], bool]]:
-    """The events page by page, fixed at the head of the first, each with whether there are more after it."""
+def _joined(pages: list[Page]) -> Page:
+    last = pages[-1]
+    return Page([event for page in pages for event in page.events], last.next, last.head, last.complete)
+
+
+def _pages(wanted: Filter, limit: int, order: Order) -> Iterator[Page]:
+    """At least one page, and pages up to `limit` events, all fixed at the head of the first."""
     after, head = None, None
-    while limit > 0:
+    while True:
         page = search().page(wanted, limit=min(limit, _PAGE), after=after, order=order, head=head)
+        yield page
         limit -= len(page.events)
         after, head = page.next, page.head
-        yield page.events, after is not None
-        if after is None:
+        if after is None or limit <= 0:
             return
