@@ -1,0 +1,120 @@
+"""The back process: the search service, the follower that feeds it, and the scheduled work.
+
+It may crash, run out of memory or be stopped at any moment: the front goes on, `opssentinal serve` starts it again, and it
+goes on from its position. DuckDB can be opened by one process only, and it is this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opssentinal.settings")
+django.setup()
+
+from opssentinal.config import Config
+from opssentinal.exports.jobs import requeue_interrupted, run_queued_exports
+from opssentinal.followers.runner import Runner, Task
+from opssentinal.ledger.maintenance import compact
+from opssentinal.retention.jobs import cleanup_if_due, prune_if_due
+from opssentinal.search.duckdb import DuckDBStore
+from opssentinal.search.feed import Feed
+from opssentinal.search.index import Index, Opener
+from opssentinal.search.service import SearchService
+from opssentinal.search.store import SearchStore
+from opssentinal.settings import CONFIG
+
+_log = logging.getLogger("opssentinal.back")
+_PARENT_LOOKS_S = 0.5
+
+
+def _exports(stop: threading.Event) -> None:
+    run_queued_exports(stop)
+
+
+def _compact(_: threading.Event) -> None:
+    compact()
+
+
+def _retention(_: threading.Event) -> None:
+    prune_if_due()
+
+
+def _cleanup(_: threading.Event) -> None:
+    cleanup_if_due()
+
+
+# The scheduled work of the product. Names are what `SearchClient.poke` takes and the status shows.
+TASKS: tuple[Task, ...] = (
+    Task("exports", every_s=1, run=_exports),
+    Task("compaction", every_s=60, run=_compact, first_s=30),
+    Task("retention", every_s=300, run=_retention, first_s=20),
+    Task("cleanup", every_s=300, run=_cleanup, first_s=40),
+)
+
+
+class Back:
+    """All of the back process; `start` returns when it answers, `stop` when everything has ended."""
+
+    def __init__(self, config: Config, tasks: Sequence[Task] = TASKS) -> None:
+        opener: Opener = partial(_open, memory_mb=config.search_memory_mb, threads=config.search_threads)
+        # The second index that `reindex` builds shares the memory with the first.
+        second: Opener = partial(_open, memory_mb=max(config.search_memory_mb // 2, 128), threads=config.search_threads)
+        self.index = Index(config.search_path, opener)
+        self.feed = Feed(self.index, second)
+        self.runner = Runner(tasks)
+        self.service = SearchService(
+            config.search_socket, self.index, self.feed, self.runner, timeout_s=config.query_timeout_s
+        )
+
+    def start(self) -> None:
+        """Start following and answering, then the scheduled work. Raises OSError where the socket cannot be made."""
+        self.feed.start()
+        self.service.start()
+        self.runner.start()
+
+    def stop(self) -> None:
+        """Stop what asks before what answers, and what feeds before what is fed."""
+        self.runner.stop()
+        self.service.stop()
+        self.feed.stop()
+        self.index.close()
+
+
+def _open(path: Path, *, memory_mb: int, threads: int) -> SearchStore:
+    return DuckDBStore(path, memory_mb=memory_mb, threads=threads)
+
+
+def main(*, follows_parent: bool = False) -> None:
+    """Run until SIGTERM or SIGINT, or with `follows_parent` until the process that started us is gone."""
+    os.umask(0o077)  # the index, its log and what the engine spills hold the events' text
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    parent = os.getppid()
+    requeue_interrupted()
+    back = Back(CONFIG)
+    back.start()
+    _log.info("search answers at %s", CONFIG.search_socket)
+    try:
+        while not stopping.wait(_PARENT_LOOKS_S):
+            if follows_parent and os.getppid() != parent:
+                _log.warning("The front is gone; the back stops.")
+                break
+    finally:
+        back.stop()
+        _log.info("the back has stopped")
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(prog="python -m opssentinal.back", description=__doc__)
+    arguments.parse_args()
+    main(follows_parent=True)

@@ -1,0 +1,231 @@
+"""Filter → SQL condition with parameters: how this store reads `opssentinal.query.Filter`.
+
+No value ever becomes part of the SQL text. No column is NULL, so NOT needs no thought.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from opssentinal.events.catalogue import SENSITIVE_ACTIONS, actions_in
+from opssentinal.events.model import to_us
+from opssentinal.query import FIELDS, Filter, Phrase, Term, pieces
+from opssentinal.search.answers import Position
+
+_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "actor": ("actor_id", "actor_name", "actor_email"),
+    "actor_type": ("actor_type",),
+    "action": ("action",),
+    "outcome": ("outcome",),
+    "target": ("target_id", "target_name", "target_email"),
+    "target_type": ("target_type",),
+    "ua": ("user_agent",),
+    "session": ("session_id",),
+    "request": ("request_id",),
+    "source": ("source",),
+    "tenant": ("tenant",),
+}
+# Places in the arrays of `more_targets`, counted from 1: [type, id, name, email].
+_MORE_TARGETS: Final[dict[str, tuple[int, ...]]] = {"target": (2, 3, 4), "target_type": (1,)}
+_TEXT_COLUMNS: Final = (
+    "action", "actor_name", "actor_email", "actor_id", "ip", "user_agent",
+    "target_type", "target_id", "target_name", "target_email", "message",
+)  # fmt: skip
+_JSON_COLUMNS: Final = ("more_targets", "changes", "metadata")
+_HASHED: Final = frozenset(
+    ("actor_id", "actor_name", "actor_email", "target_id", "target_name", "target_email", "session_id", "request_id")
+)
+
+
+class Folded(NamedTuple):
+    """A text in lower case as the engine writes it, and the 16-bit hashes of the text and of its lower case."""
+
+    lower: str
+    hash: int
+    lower_hash: int
+
+
+Fold = Callable[[Sequence[str]], dict[str, Folded]]
+
+
+class Condition:
+    """A growing AND of SQL conditions and their parameters, in order."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self.parameters: list[Any] = []
+
+    def add(self, sql: str, *parameters: Any) -> None:
+        """Require `sql` too."""
+        self._parts.append(sql)
+        self.parameters += parameters
+
+    @property
+    def sql(self) -> str:
+        """The whole condition; `true` where nothing is required."""
+        return " AND ".join(self._parts) or "true"
+
+
+def condition_of(
+    filter: Filter, fold: Fold, *, head: int | None = None, without: Iterable[str] = (), timeless: bool = False
+) -> Condition:
+    """The condition of a filter, of events below `head`; terms of the fields `without` are left out, as is the time range
+    where `timeless`.
+    """
+    condition = Condition()
+    if not timeless and filter.after is not None:
+        condition.add("occurred_us >= ?", to_us(filter.after))
+    if not timeless and filter.before is not None:
+        condition.add("occurred_us < ?", to_us(filter.before))
+    if head is not None:
+        condition.add("seq < ?", head)
+    terms = [term for term in filter.terms if term.field not in without]
+    compiler = _Compiler(fold(_texts(terms, filter.text)))
+    for term in terms:
+        sql, parameters = compiler.term(term)
+        condition.add(f"NOT {sql}" if term.negated else sql, *parameters)
+    for phrase in filter.text:
+        sql, parameters = compiler.phrase(phrase)
+        condition.add(f"NOT {sql}" if phrase.negated else sql, *parameters)
+    return condition
+
+
+def add_bound(condition: Condition, after: Position, *, newest: bool) -> None:
+    """Require events that come after a place in the order. The first condition is what the engine prunes blocks by."""
+    sign = "<" if newest else ">"
+    condition.add(
+        f"occurred_us {sign}= ? AND (occurred_us {sign} ? OR seq {sign} ?)",
+        after.occurred_at_us, after.occurred_at_us, after.seq,
+    )  # fmt: skip
+
+
+def is_costly(filter: Filter) -> bool:
+    """Whether the condition has to look into texts, so that asking it once and keeping the hits is cheaper."""
+    return bool(filter.text) or any(
+        len(pieces(value)) > 1 for term in filter.terms if FIELDS[term.field].wildcards for value in term.values
+    )
+
+
+def _texts(terms: Sequence[Term], phrases: Sequence[Phrase]) -> list[str]:
+    """Every piece of text that the compiler will ask about, also as it stands in JSON."""
+    values = [value for term in terms for value in term.values]
+    plain = {piece for value in (*values, *(phrase.value for phrase in phrases)) for piece in ("", *pieces(value))}
+    return list(plain | {in_json(piece) for piece in plain})
+
+
+def in_json(text: str) -> str:
+    """The text as it stands within a JSON string."""
+    return msgspec.json.encode(text).decode()[1:-1]
+
+
+class _Compiler:
+    def __init__(self, folded: dict[str, Folded]) -> None:
+        self._folded = folded
+
+    def term(self, term: Term) -> tuple[str, list[Any]]:
+        """One of the term's values."""
+        match term.field:
+            case "category":
+                return _one_of("action", [action for category in term.values for action in actions_in(category)])
+            case "is":
+                return _one_of("action", sorted(SENSITIVE_ACTIONS))
+            case "ip":
+                return _any(_network(value) for value in term.values)
+            case "id":
+                return f"id IN ({_marks(term.values)})".replace("?", "?::UUID"), list(term.values)
+        columns = _COLUMNS[term.field]
+        fold = FIELDS[term.field].folds_case
+        exact = [value for value in term.values if len(pieces(value)) == 1]
+        options: list[tuple[str, list[Any]]] = []
+        if exact:
+            texts = [pieces(value)[0] for value in exact]
+            options += [self._equal(column, texts, fold=fold) for column in columns]
+        for value in term.values:
+            if len(parts := pieces(value)) > 1:
+                options += [self._like(column, parts, fold=fold) for column in columns]
+        if term.field in _MORE_TARGETS:
+            options += [self._more_targets(pieces(value), _MORE_TARGETS[term.field]) for value in term.values]
+        return _any(options)
+
+    def phrase(self, phrase: Phrase) -> tuple[str, list[Any]]:
+        """The phrase in any searchable text."""
+        plain = ("", *pieces(phrase.value), "")
+        in_text = [self._like(column, plain, fold=True) for column in _TEXT_COLUMNS]
+        escaped = tuple(map(in_json, plain))
+        return _any(in_text + [self._like(column, escaped, fold=True) for column in _JSON_COLUMNS])
+
+    def _equal(self, column: str, texts: Sequence[str], *, fold: bool) -> tuple[str, list[Any]]:
+        folded = [self._folded[text] for text in texts]
+        wanted = [each.lower for each in folded] if fold else list(texts)
+        sql, parameters = _one_of(f"lower({column})" if fold else column, wanted)
+        if column not in _HASHED:
+            return sql, parameters
+        hashes = sorted({each.lower_hash if fold else each.hash for each in folded})
+        return f"({column}_h IN ({_marks(hashes)}) AND {sql})", [*hashes, *parameters]
+
+    def _like(self, column: str, parts: tuple[str, ...], *, fold: bool) -> tuple[str, list[Any]]:
+        """The column matches a pattern of more than one piece; the engine is fastest with its own words for the common."""
+        if not any(parts):
+            return f"{column} <> ''", []
+        if fold:
+            parts = tuple(self._folded[part].lower for part in parts)
+            column = f"lower({column})"
+        match parts:
+            case (prefix, ""):
+                return f"starts_with({column}, ?)", [prefix]
+            case ("", suffix):
+                return f"ends_with({column}, ?)", [suffix]
+            case ("", piece, ""):
+                return f"contains({column}, ?)", [piece]
+        pattern = "%".join(part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for part in parts)
+        return f"{column} LIKE ? ESCAPE '\\'", [pattern]
+
+    def _more_targets(self, parts: tuple[str, ...], places: Sequence[int]) -> tuple[str, list[Any]]:
+        """A further target matches: the array is only read where its text holds the longest piece."""
+        longest = max(parts, key=len)
+        if len(parts) == 1:
+            test, wanted = "= ?", [self._folded[parts[0]].lower]
+        else:
+            lowered = [self._folded[part].lower for part in parts]
+            escaped = [part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for part in lowered]
+            test, wanted = "LIKE ? ESCAPE '\\'", ["%".join(escaped)]
+        tests = " OR ".join(f"lower(x[{place}]) {test}" for place in places)
+        sql = (
+            "(CASE WHEN more_targets <> '' AND contains(lower(more_targets), ?) THEN coalesce(list_bool_or("
+            f"list_transform(from_json(more_targets, '[[\"VARCHAR\"]]'), lambda x: coalesce({tests}, false))), false) "
+            "ELSE false END)"
+        )
+        return sql, [self._folded[in_json(longest)].lower, *wanted * len(places)]
+
+
+def _network(value: str) -> tuple[str, list[Any]]:
+    """An address or network as bounds of the two halves of the number; see `schema` for how addresses are numbers."""
+    network = ipaddress.ip_network(value)
+    if isinstance(network, ipaddress.IPv4Network):
+        first = int(network.network_address) + (0xFFFF << 32)
+        return "(ip_hi = 0 AND ip_lo BETWEEN ? AND ?)", [first, first + network.num_addresses - 1]
+    first, last = int(network.network_address), int(network.broadcast_address)
+    low = 2**64 - 1
+    not_v4 = "NOT (ip_hi = 0 AND ip_lo BETWEEN 281470681743360 AND 281474976710655)"  # ::ffff:0:0/96
+    if network.prefixlen <= 64:
+        return f"(ip_hi BETWEEN ? AND ? AND ip <> '' AND {not_v4})", [first >> 64, last >> 64]
+    return f"(ip_hi = ? AND ip_lo BETWEEN ? AND ? AND ip <> '' AND {not_v4})", [first >> 64, first & low, last & low]
+
+
+def _one_of(expression: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+    if len(values) == 1:
+        return f"{expression} = ?", list(values)
+    return f"{expression} IN ({_marks(values)})", list(values)
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _any(options: Iterable[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+    options = list(options)
+    return "(" + " OR ".join(sql for sql, _ in options) + ")", [each for _, values in options for each in values]

@@ -1,0 +1,257 @@
+"""The store's questions in SQL: pages, facets, histograms, extents. Each takes a cursor that is inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import duckdb
+
+from opssentinal.errors import InvalidQuery, NotFound
+from opssentinal.events.model import RecordedEvent, from_us, to_us
+from opssentinal.query import Filter
+from opssentinal.search.answers import (
+    BUCKETS_MAX,
+    FACET_FIELDS,
+    FACET_VALUES_MAX,
+    PAGE_EVENTS_MAX,
+    Extent,
+    FacetValue,
+    Histogram,
+    Order,
+    Overview,
+    Page,
+    Position,
+    SeenAction,
+)  # fmt: skip
+from opssentinal.search.duckdb import time_axis
+from opssentinal.search.duckdb.conditions import Condition, Folded, add_bound, condition_of, is_costly
+from opssentinal.search.duckdb.rows import SELECTED, event_of
+from opssentinal.search.interruption import Interruption
+
+# Rows nearer than this are read together: the engine reads 2,048 rows at a time anyway.
+_NEAR_ROWS: Final = 2_048
+# Value and label of a facet, both columns of `event`.
+_FACETS: Final[dict[str, tuple[str, str | None]]] = {
+    "action": ("action", None),
+    "outcome": ("outcome", None),
+    "source": ("source", None),
+    "tenant": ("tenant", None),
+    "actor": ("actor_id", "actor_name"),
+    "actor_type": ("actor_type", None),
+    "target": ("target_id", "target_name"),
+    "target_type": ("target_type", None),
+    "ip": ("ip", None),
+    "ua": ("user_agent", None),
+}
+# Further targets as [type, id, name, email], places counted from 1: value and label.
+_MORE_FACETS: Final[dict[str, tuple[int, int | None]]] = {"target": (2, 3), "target_type": (1, None)}
+# Fields whose terms stand for values of another one.
+_SAME_FIELD: Final = {"action": ("action", "category", "is")}
+
+
+class Questions:
+    """Questions of one moment: the cursor's transaction."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, stop: Interruption) -> None:
+        self._cursor = cursor
+        self._stop = stop
+
+    def page(self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None) -> Page:
+        """See SearchStore.page."""
+        _check_between("limit", limit, PAGE_EVENTS_MAX)
+        newest = order == "newest"
+        position = self._position()
+        head = position if head is None else head
+        condition = condition_of(filter, self.fold, head=head)
+        if after is not None:
+            add_bound(condition, after, newest=newest)
+        direction = "DESC" if newest else "ASC"
+        places = self._rows(
+            f"SELECT occurred_us, seq FROM event WHERE {condition.sql} "
+            f"ORDER BY occurred_us {direction}, seq {direction} LIMIT {limit + 1}",
+            condition.parameters,
+        )
+        more = len(places) > limit
+        found = self._events([seq for _, seq in places[:limit]])
+        events = [found[seq] for _, seq in places[:limit]]
+        return Page(events, Position(*places[limit - 1]) if more else None, head, complete=head <= position)
+
+    def overview(
+        self, filter: Filter, fields: Sequence[str], values: int, buckets: int, tz: str, head: int | None
+    ) -> Overview:
+        """See SearchStore.overview."""
+        if is_costly(filter):
+            # The texts are looked at once; what matches is kept for all the counting.
+            self._keep_hits(filter, head)
+            extent = self._extent(Condition(), "hit")
+            histogram = self._histogram(filter, Condition(), extent, buckets, tz, "hit")
+            return Overview(self._facets(filter, fields, values, head, "hit"), histogram, extent)
+        condition = condition_of(filter, self.fold, head=head)
+        extent = self._extent(condition)
+        histogram = self._histogram(filter, condition, extent, buckets, tz)
+        return Overview(self._facets(filter, fields, values, head), histogram, extent)
+
+    def facets(
+        self, filter: Filter, fields: Sequence[str], values: int, head: int | None
+    ) -> dict[str, list[FacetValue]]:
+        """See SearchStore.facets."""
+        if is_costly(filter):
+            self._keep_hits(filter, head)
+            return self._facets(filter, fields, values, head, "hit")
+        return self._facets(filter, fields, values, head)
+
+    def histogram(self, filter: Filter, buckets: int, tz: str, head: int | None) -> Histogram:
+        """See SearchStore.histogram."""
+        condition = condition_of(filter, self.fold, head=head)
+        is_open = filter.after is None or filter.before is None
+        extent = self._extent(condition) if is_open else Extent(None, None, 0)
+        return self._histogram(filter, condition, extent, buckets, tz)
+
+    def extent(self, filter: Filter, head: int | None) -> Extent:
+        """See SearchStore.extent."""
+        return self._extent(condition_of(filter, self.fold, head=head))
+
+    def neighbours(self, seq: int, filter: Filter) -> tuple[int | None, int | None]:
+        """See SearchStore.neighbours."""
+        places = self._rows("SELECT occurred_us, seq FROM event WHERE seq = ?", [seq])
+        if not places:
+            raise NotFound(f"There is no event {seq} in the index.")
+        found = []
+        for newest, direction in ((False, "ASC"), (True, "DESC")):
+            condition = condition_of(filter, self.fold)
+            add_bound(condition, Position(*places[0]), newest=newest)
+            rows = self._rows(
+                f"SELECT seq FROM event WHERE {condition.sql} "
+                f"ORDER BY occurred_us {direction}, seq {direction} LIMIT 1",
+                condition.parameters,
+            )
+            found.append(rows[0][0] if rows else None)
+        return found[0], found[1]
+
+    def seen_actions(self) -> list[SeenAction]:
+        """See SearchStore.seen_actions."""
+        rows = self._rows(
+            "SELECT action, count(*), min(occurred_us), max(occurred_us) FROM event GROUP BY action ORDER BY 2 DESC, 1"
+        )
+        return [SeenAction(action, count, from_us(first), from_us(last)) for action, count, first, last in rows]
+
+    def fold(self, texts: Sequence[str]) -> dict[str, Folded]:
+        """Ask the engine for its lower case and its hashes of texts."""
+        if not texts:
+            return {}
+        rows = self._rows(
+            "SELECT x, lower(x), hash(x) & 65535, hash(lower(x)) & 65535 FROM unnest(?) t(x)", [list(texts)]
+        )
+        return {text: Folded(lower, hash_, lower_hash) for text, lower, hash_, lower_hash in rows}
+
+    def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        self._stop.check()
+        return self._cursor.execute(sql, list(parameters)).fetchall()
+
+    def _position(self) -> int:
+        return int(self._rows("SELECT position FROM meta")[0][0])
+
+    def _events(self, seqs: Sequence[int]) -> dict[int, RecordedEvent]:
+        """The events at these seqs. Each cluster of near ones is a question of its own, so that the engine skips the rest:
+        one IN list over the whole table takes five times as long.
+        """
+        clusters: list[list[int]] = []
+        for seq in sorted(seqs):
+            if clusters and seq - clusters[-1][-1] < _NEAR_ROWS:
+                clusters[-1].append(seq)
+            else:
+                clusters.append([seq])
+        found: dict[int, RecordedEvent] = {}
+        for at in range(0, len(clusters), 50):
+            parts, parameters = [], []
+            for cluster in clusters[at : at + 50]:
+                marks = ", ".join("?" * len(cluster))
+                parts.append(f"SELECT {SELECTED} FROM event WHERE seq BETWEEN ? AND ? AND seq IN ({marks})")
+                parameters += [cluster[0], cluster[-1], *cluster]
+            found |= {row[0]: event_of(row) for row in self._rows(" UNION ALL ".join(parts), parameters)}
+        return found
+
+    def _keep_hits(self, filter: Filter, head: int | None) -> None:
+        condition = condition_of(filter, self.fold, head=head)
+        columns = dict.fromkeys(column for pair in _FACETS.values() for column in pair if column is not None)
+        self._rows(
+            f"CREATE OR REPLACE TEMP TABLE hit AS SELECT occurred_us, more_targets, {', '.join(columns)} "
+            f"FROM event WHERE {condition.sql}",
+            condition.parameters,
+        )
+
+    def _facets(
+        self, filter: Filter, fields: Sequence[str], values: int, head: int | None, hits: str | None = None
+    ) -> dict[str, list[FacetValue]]:
+        _check_between("limit", values, FACET_VALUES_MAX)
+        found: dict[str, list[FacetValue]] = {}
+        for field in fields:
+            if field not in FACET_FIELDS:
+                raise InvalidQuery(f"{field} cannot be counted.", hint=f"Countable are {', '.join(FACET_FIELDS)}.")
+            own = _SAME_FIELD.get(field, (field,))
+            if hits is not None and not any(term.field in own for term in filter.terms):
+                found[field] = self._facet(field, values, Condition(), hits)
+            else:
+                found[field] = self._facet(field, values, condition_of(filter, self.fold, head=head, without=own))
+        return found
+
+    def _facet(self, field: str, values: int, condition: Condition, table: str = "event") -> list[FacetValue]:
+        value, label = _FACETS[field]
+        shown = f"any_value({label})" if label else "''"
+        source = (
+            f"SELECT {value} AS value, {shown} AS label, count(*) AS n FROM {table} WHERE {condition.sql} GROUP BY 1"
+        )
+        parameters = condition.parameters
+        if field in _MORE_FACETS:
+            source, parameters = _with_more_targets(field, source, condition, table)
+        rows = self._rows(
+            f"SELECT value, label, n FROM ({source}) WHERE value <> '' ORDER BY n DESC, value LIMIT {values}",
+            parameters,
+        )
+        return [FacetValue(value, count, label or None) for value, label, count in rows]
+
+    def _extent(self, condition: Condition, table: str = "event") -> Extent:
+        [(first, last, count)] = self._rows(
+            f"SELECT min(occurred_us), max(occurred_us), count(*) FROM {table} WHERE {condition.sql}",
+            condition.parameters,
+        )
+        return Extent(None if first is None else from_us(first), None if last is None else from_us(last), count)
+
+    def _histogram(
+        self, filter: Filter, condition: Condition, extent: Extent, buckets: int, tz: str, table: str = "event"
+    ) -> Histogram:
+        _check_between("buckets", buckets, BUCKETS_MAX)
+        zone = time_axis.zone(tz)
+        now = datetime.now(UTC)
+        first = filter.after or extent.first or now
+        last = max(extent.last, now) if extent.last is not None else now
+        end_us = to_us(filter.before) if filter.before is not None else to_us(last) + 1
+        axis = time_axis.axis(to_us(first), max(end_us, to_us(first) + 1), buckets, zone)
+        counts = self._rows(
+            f"SELECT (occurred_us - {axis.starts_us[0]}) // {axis.grain_us} AS grain, outcome, count(*) "
+            f"FROM {table} WHERE {condition.sql} GROUP BY ALL",
+            condition.parameters,
+        )
+        return time_axis.histogram(axis, counts, first, from_us(end_us))
+
+
+def _with_more_targets(field: str, source: str, condition: Condition, table: str) -> tuple[str, list[Any]]:
+    """Count further targets too, an event once for each different value of its targets."""
+    column, _ = _FACETS[field]
+    place, label_place = _MORE_FACETS[field]
+    label = f"x[{label_place}]" if label_place else "NULL"
+    more = (
+        f"SELECT value, any_value(label) AS label, count(*) AS n FROM (SELECT DISTINCT row, x[{place}] AS value, "
+        f"coalesce({label}, '') AS label FROM (SELECT row, own, unnest(xs) AS x FROM (SELECT row_number() OVER () AS row, "
+        f"{column} AS own, from_json(more_targets, '[[\"VARCHAR\"]]') AS xs FROM {table} "
+        f"WHERE {condition.sql} AND more_targets <> '')) WHERE x[{place}] <> own) GROUP BY 1"
+    )
+    both = f"SELECT value, any_value(label) AS label, sum(n)::BIGINT AS n FROM ({source} UNION ALL {more}) GROUP BY 1"
+    return both, condition.parameters * 2
+
+
+def _check_between(name: str, number: int, most: int) -> None:
+    if not 1 <= number <= most:
+        raise InvalidQuery(f"{name} must lie between 1 and {most:,}, not {number:,}.")

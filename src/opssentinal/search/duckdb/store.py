@@ -1,0 +1,305 @@
+"""DuckDBStore: one index file, its one writer and its readers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import duckdb
+
+from opssentinal.errors import Unavailable
+from opssentinal.ledger.bundle import Bundle
+from opssentinal.query import Filter
+from opssentinal.search.answers import (
+    Exported,
+    Extent,
+    FacetValue,
+    Format,
+    Histogram,
+    Order,
+    Overview,
+    Page,
+    Position,
+    SeenAction,
+)  # fmt: skip
+from opssentinal.search.duckdb import exporting, ingestion, schema
+from opssentinal.search.duckdb.conditions import condition_of
+from opssentinal.search.duckdb.questions import Questions
+from opssentinal.search.interruption import Interruption
+from opssentinal.search.store import Corrupt
+
+# What these say of the file cannot be true of a good one. An IOException may also be a full disk, so it is read.
+_DAMAGE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException, duckdb.CatalogException)
+_DAMAGE_WORDS = (
+    "corrupt",
+    "checksum",
+    "not a valid duckdb",
+    "could not read",
+    "wal file",
+    "storage version",
+    "serializ",
+)
+
+
+class DuckDBStore:
+    """The SearchStore on DuckDB; see there for what it promises. Raises Corrupt where the file cannot be used.
+
+    A missing file becomes an empty index. `memory_mb` bounds what the engine may use, `threads` 0 is one per core.
+    """
+
+    def __init__(self, path: Path, *, memory_mb: int = 768, threads: int = 0) -> None:
+        self.path = path
+        self._position, self._minimum_index, self._is_clean = 0, 0, True
+        self._fingerprint: bytes | None = None
+        is_new = not path.exists()
+        if is_new:
+            # A log without its file is a leftover: its changes belong to a file that is gone.
+            _wal(path).unlink(missing_ok=True)
+        settings = schema.engine_settings(memory_mb, threads, f"{path}.tmp")
+        try:
+            self._connection = duckdb.connect(str(path), config=settings)
+        except duckdb.Error as error:
+            raise _ours(error, opening=True) from error
+        try:
+            os.chmod(path, 0o600)
+            if is_new:
+                schema.create(self._connection)
+            self._read_meta()
+        except duckdb.Error as error:
+            self._connection.close()
+            raise _ours(error, opening=True) from error
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _read_meta(self) -> None:
+        rows = self._connection.execute(
+            "SELECT layout, position, minimum_index, fingerprint, is_clean FROM meta"
+        ).fetchall()
+        if len(rows) != 1 or rows[0][0] != schema.layout():
+            raise Corrupt("The index has another layout.")
+        _, self._position, self._minimum_index, self._fingerprint, self._is_clean = rows[0]
+        [(count, last)] = self._connection.execute("SELECT count(*), max(seq) FROM event").fetchall()
+        if (last is not None and last >= self._position) or count > self._position - self._minimum_index:
+            raise Corrupt("The index has rows beyond its position.")
+
+    @property
+    def position(self) -> int:
+        """See SearchStore.position."""
+        return self._position
+
+    def ingest(self, bundles: Sequence[Bundle]) -> int:
+        """See SearchStore.ingest."""
+        bundles = self._continuing(bundles)
+        if not bundles:
+            return self._position
+        position, fingerprint = bundles[-1].end_seq, self._fingerprint
+        if not bundles[-1].is_pruned:
+            fingerprint = _fingerprint(bundles[-1])
+        minimum_index = max([self._minimum_index, *(bundle.end_seq for bundle in bundles if bundle.is_pruned)])
+        with self._writing() as connection:
+            ingestion.insert(connection, bundles)
+            connection.execute(
+                "UPDATE meta SET position = ?, minimum_index = ?, fingerprint = ?",
+                [position, minimum_index, fingerprint],
+            )
+        self._position, self._minimum_index, self._fingerprint = position, minimum_index, fingerprint
+        return position
+
+    def _continuing(self, bundles: Sequence[Bundle]) -> Sequence[Bundle]:
+        """The bundles from the position on, after comparing the event before it."""
+        if not bundles:
+            return bundles
+        expected = self._position
+        first = bundles[0]
+        if first.first_seq == expected - 1:
+            if not first.is_pruned and _fingerprint(first, 0) != self._fingerprint:
+                raise Corrupt("The index is not of this ledger.")
+            bundles = [first.since(expected), *bundles[1:]] if first.count > 1 else bundles[1:]
+        for bundle in bundles:
+            if bundle.first_seq != expected:
+                raise Corrupt(f"The ledger goes on at {bundle.first_seq}, the index ends at {expected}.")
+            expected = bundle.end_seq
+        return bundles
+
+    def forget(self, minimum_index: int) -> int:
+        """See SearchStore.forget."""
+        with self._writing() as connection:
+            done = connection.execute("DELETE FROM event WHERE seq < ?", [minimum_index]).fetchone()
+            kept = max(self._minimum_index, minimum_index)
+            forgotten = int(done[0]) if done else 0
+            connection.execute("UPDATE meta SET minimum_index = ?, is_clean = is_clean AND ?", [kept, forgotten == 0])
+        self._minimum_index = kept
+        self._is_clean = self._is_clean and forgotten == 0
+        return forgotten
+
+    @property
+    def minimum_index(self) -> int:
+        """See SearchStore.minimum_index."""
+        return self._minimum_index
+
+    @property
+    def is_clean(self) -> bool:
+        """See SearchStore.is_clean."""
+        return self._is_clean
+
+    def rewrite(self, path: Path) -> None:
+        """See SearchStore.rewrite."""
+        name = "'" + str(path).replace("'", "''") + "'"
+        path.unlink(missing_ok=True)
+        _wal(path).unlink(missing_ok=True)
+        try:
+            self._connection.execute(f"ATTACH {name} AS rewritten")
+            try:
+                schema.create(self._connection, "rewritten")
+                self._connection.execute("INSERT INTO rewritten.event SELECT * FROM event ORDER BY seq")
+                self._connection.execute(
+                    "DELETE FROM rewritten.meta; INSERT INTO rewritten.meta SELECT * REPLACE (true AS is_clean) FROM meta"
+                )
+            finally:
+                self._connection.execute("DETACH rewritten")
+        except duckdb.Error as error:
+            raise _ours(error) from error
+
+    def page(
+        self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None, stop: Interruption
+    ) -> Page:
+        """See SearchStore.page."""
+        with self._asking(stop) as ask:
+            return ask.page(filter, limit, after, order, head)
+
+    def overview(
+        self,
+        filter: Filter,
+        fields: Sequence[str],
+        values: int,
+        buckets: int,
+        tz: str,
+        head: int | None,
+        stop: Interruption,
+    ) -> Overview:
+        """See SearchStore.overview."""
+        with self._asking(stop) as ask:
+            return ask.overview(filter, fields, values, buckets, tz, head)
+
+    def facets(
+        self, filter: Filter, fields: Sequence[str], values: int, head: int | None, stop: Interruption
+    ) -> dict[str, list[FacetValue]]:
+        """See SearchStore.facets."""
+        with self._asking(stop) as ask:
+            return ask.facets(filter, fields, values, head)
+
+    def histogram(self, filter: Filter, buckets: int, tz: str, head: int | None, stop: Interruption) -> Histogram:
+        """See SearchStore.histogram."""
+        with self._asking(stop) as ask:
+            return ask.histogram(filter, buckets, tz, head)
+
+    def extent(self, filter: Filter, head: int | None, stop: Interruption) -> Extent:
+        """See SearchStore.extent."""
+        with self._asking(stop) as ask:
+            return ask.extent(filter, head)
+
+    def neighbours(self, seq: int, filter: Filter, stop: Interruption) -> tuple[int | None, int | None]:
+        """See SearchStore.neighbours."""
+        with self._asking(stop) as ask:
+            return ask.neighbours(seq, filter)
+
+    def seen_actions(self, stop: Interruption) -> list[SeenAction]:
+        """See SearchStore.seen_actions."""
+        with self._asking(stop) as ask:
+            return ask.seen_actions()
+
+    def export(
+        self,
+        filter: Filter,
+        head: int | None,
+        format: Format,
+        path: Path,
+        bom: bool,
+        progress: Callable[[int], None],
+        stop: Interruption,
+    ) -> Exported:
+        """See SearchStore.export."""
+        with self._reading(stop) as cursor:
+            condition = condition_of(filter, Questions(cursor, stop).fold, head=head)
+            return exporting.export(cursor, condition, format, path, bom, progress, stop)
+
+    def rows(self) -> int:
+        """See SearchStore.rows."""
+        with self._reading(Interruption()) as cursor:
+            [(count,)] = cursor.execute("SELECT count(*) FROM event").fetchall()
+        return int(count)
+
+    def file_bytes(self) -> int:
+        """See SearchStore.file_bytes."""
+        return sum(path.stat().st_size for path in (self.path, _wal(self.path)) if path.exists())
+
+    def close(self) -> None:
+        """See SearchStore.close."""
+        self._connection.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One transaction of the writer: all of it or nothing."""
+        try:
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # A COMMIT that failed has rolled back by itself.
+                with suppress(duckdb.TransactionException):
+                    self._connection.execute("ROLLBACK")
+                raise
+        except duckdb.Error as error:
+            raise _ours(error) from error
+
+    @contextmanager
+    def _asking(self, stop: Interruption) -> Iterator[Questions]:
+        with self._reading(stop) as cursor:
+            yield Questions(cursor, stop)
+
+    @contextmanager
+    def _reading(self, stop: Interruption) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor of its own inside one transaction, so that all answers are of one moment."""
+        try:
+            with self._connection.cursor() as cursor, stop.working(cursor.interrupt):
+                cursor.execute("BEGIN")
+                yield cursor
+        except duckdb.InterruptException as error:
+            raise stop.error() from error
+        except duckdb.Error as error:
+            raise _ours(error) from error
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(path.name + ".wal")
+
+
+def _fingerprint(bundle: Bundle, at: int = -1) -> bytes:
+    """What tells one ledger's event from another's: the hash of its head, which erasure never changes."""
+    return hashlib.sha256(bundle.heads[at]).digest()
+
+
+def _ours(error: duckdb.Error, *, opening: bool = False) -> Exception:
+    """The engine's error as one of the contract's."""
+    text = str(error).lower()
+    if "could not set lock" in text or "conflicting lock" in text:
+        return Unavailable(
+            "Another process has the search index open.", hint="Is another server running on this folder?"
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return Unavailable(
+            "The question needs more memory than the search engine may use.",
+            hint="Narrow the time range, or raise OPSSENTINAL_SEARCH_MEMORY_MB.",
+            code="out_of_memory",
+        )
+    if "no space left" in text:
+        return Unavailable("The disk of the search index is full.", code="disk_full")
+    damaged = isinstance(error, _DAMAGE) or any(word in text for word in _DAMAGE_WORDS)
+    if damaged or (opening and isinstance(error, duckdb.IOException | duckdb.BinderException)):
+        return Corrupt(str(error))
+    return Unavailable(f"The search engine failed: {error}")

@@ -1,0 +1,111 @@
+"""The index in use: opening it, throwing a damaged one away, and putting a new file in the place of the old one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opssentinal.errors import Unavailable
+from opssentinal.search.store import Corrupt, SearchStore
+
+_log = logging.getLogger(__name__)
+
+Opener = Callable[[Path], SearchStore]
+
+
+class Index:
+    """The one store that questions are put to, which may be exchanged while nobody reads it.
+
+    Any thread may read; one thread (the feed's) opens, discards and replaces.
+    """
+
+    def __init__(self, path: Path, opener: Opener) -> None:
+        self.path = path
+        self._opener = opener
+        self._changed = threading.Condition()
+        self._store: SearchStore | None = None
+        self._readers = 0
+        self._is_exchanging = False
+
+    @property
+    def store(self) -> SearchStore:
+        """The store, for its one writer. Raises Unavailable where it is not open."""
+        if self._store is None:
+            raise Unavailable("The search index is not open yet.")
+        return self._store
+
+    def open(self) -> None:
+        """Open the file; one that cannot be used is thrown away and begun anew. Raises Unavailable where it is locked."""
+        if self._store is not None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._store = self._opener(self.path)
+        except Corrupt as reason:
+            _log.warning("The search index cannot be used and is built again from the ledger: %s", reason)
+            remove(self.path)
+            self._store = self._opener(self.path)
+
+    @contextmanager
+    def reading(self) -> Iterator[SearchStore]:
+        """Hold the store for questions; waits while it is being exchanged, which takes moments."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._is_exchanging, timeout=10) or self._store is None:
+                raise Unavailable("The search index is not open yet.")
+            self._readers += 1
+            store = self._store
+        try:
+            yield store
+        finally:
+            with self._changed:
+                self._readers -= 1
+                self._changed.notify_all()
+
+    def discard(self, reason: Exception) -> None:
+        """Throw the index away and begin anew: it is damaged or not of this ledger. Questions under way fail."""
+        _log.warning("The search index is thrown away and built again from the ledger: %s", reason)
+        with self._changed:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+            remove(self.path)
+            self._store = self._opener(self.path)
+
+    def replace(self, made: Path, patience_s: float = 5.0) -> bool:
+        """Put the closed index file `made` in the place of the present one; False where readers did not end in time.
+
+        If we stop between closing and renaming, the next start finds the old file or the new one, whole in both cases.
+        """
+        deadline = time.monotonic() + patience_s
+        with self._changed:
+            self._is_exchanging = True
+            try:
+                if not self._changed.wait_for(lambda: self._readers == 0, timeout=deadline - time.monotonic()):
+                    return False
+                if self._store is not None:
+                    self._store.close()
+                    self._store = None
+                remove(self.path)
+                made.replace(self.path)
+                self._store = self._opener(self.path)
+                return True
+            finally:
+                self._is_exchanging = False
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Close the store; questions under way end."""
+        with self._changed:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+
+def remove(path: Path) -> None:
+    """Remove an index file and what the engine keeps beside it."""
+    for each in (path, path.with_name(path.name + ".wal")):
+        each.unlink(missing_ok=True)

@@ -1,0 +1,150 @@
+"""The contract of a search store: a disposable, ordered copy of the ledger made for filters, facets and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from opssentinal.ledger.bundle import Bundle
+from opssentinal.query import Filter
+from opssentinal.search.answers import (
+    Exported,
+    Extent,
+    FacetValue,
+    Format,
+    Histogram,
+    Order,
+    Overview,
+    Page,
+    Position,
+    SeenAction,
+)  # fmt: skip
+from opssentinal.search.interruption import Interruption
+
+
+class Corrupt(Exception):
+    """The store's file is damaged, of another layout or of another ledger. The only cure is to build it again."""
+
+
+class SearchStore(Protocol):
+    """A copy of the ledger's events that answers questions over `occurred_at`.
+
+    **Disposable.** The ledger is the truth. A store may lose everything at any time and is filled again by the same
+    `ingest` that feeds it every day. Nothing is acknowledged because a store has it.
+
+    **Position.** `position` is the first seq the store does not have: it holds exactly the events of the ledger below it,
+    less those below the minimum index it was told to `forget`. Rows and position change in one transaction: after a crash
+    at any moment the store has the rows below its position once each, and none above. Durability on return is not
+    promised; if the last batches are lost, so is the position they had moved, and the follower brings them again.
+
+    **Prefix.** Together with the position the store keeps a fingerprint of the event before it. `ingest` compares it with
+    what the ledger has there and raises Corrupt where they differ: the ledger was replaced or restored from a backup, and
+    what the store has is not its copy.
+
+    **Order.** Events are ordered by (occurred_at, seq), newest first unless said otherwise. Seqs need not be in the order
+    of occurred_at: imported events are old. Pages are found by keyset, never by offset, and never overlap or skip as long as
+    the same `head` is used.
+
+    **Meaning.** Every store reads a Filter as the docstring of `opssentinal.query.Filter` says. The searchable text is
+    action; the actor's id, name and e-mail; ip and user agent; type, id, name and e-mail of the first target; the message;
+    and as compact JSON the further targets (`[[type,id,name,email],…]`), the changes (`[[field,before,after],…]`) and the
+    metadata. A phrase must occur in one of them, without regard to case.
+
+    **Concurrency.** One thread writes (`ingest`, `forget`, `rewrite`); any number of threads read meanwhile. Every answer
+    is of one moment, also one made of several questions (`overview`).
+
+    **Stopping.** Reads take an Interruption. Once it is cancelled or past its deadline, the read ends within a fraction of a
+    second with `Unavailable(code="cancelled")` or `Unavailable(code="query_timeout")`; the store is as before.
+
+    **Errors.** InvalidQuery: unknown facet field or zone, limits out of range. NotFound: no such event. Unavailable: the
+    engine is out of memory or disk, or busy elsewhere; trying again may help. Corrupt, from any method: rebuild.
+    """
+
+    @property
+    def position(self) -> int:
+        """The first seq that is not in the store."""
+
+    @property
+    def minimum_index(self) -> int:
+        """Below which seq there is nothing."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the file holds no bytes of forgotten events; after `forget` removed some only once it is rewritten."""
+
+    def ingest(self, bundles: Sequence[Bundle]) -> int:
+        """Add the events of consecutive bundles and move the position, in one transaction; return the new position.
+
+        The first bundle begins at `position - 1` (its first event is compared with the fingerprint and not added again) or,
+        where the position is 0 or that event is pruned (`forget` told so), at the position. Pruned bundles only move the
+        position. Raises Corrupt where the ledger does not continue what the store has.
+        """
+
+    def forget(self, minimum_index: int) -> int:
+        """Remove the events with `seq < minimum_index`; return how many. The bytes are gone after the next `rewrite`."""
+
+    def rewrite(self, path: Path) -> None:
+        """Write everything that is in the store, and nothing that was, into a new file at `path`."""
+
+    def page(
+        self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None, stop: Interruption
+    ) -> Page:
+        """The next `limit` events after a place, of those with `seq < head` (None: all there are)."""
+
+    def overview(
+        self,
+        filter: Filter,
+        fields: Sequence[str],
+        values: int,
+        buckets: int,
+        tz: str,
+        head: int | None,
+        stop: Interruption,
+    ) -> Overview:
+        """Facets, histogram and extent of one moment."""
+
+    def facets(
+        self, filter: Filter, fields: Sequence[str], values: int, head: int | None, stop: Interruption
+    ) -> dict[str, list[FacetValue]]:
+        """The most frequent `values` values of each field; terms of a field do not narrow its own values.
+
+        `action` also leaves out terms of category and mark, which stand for actions. An event with several targets counts
+        once for each of their types or ids.
+        """
+
+    def histogram(self, filter: Filter, buckets: int, tz: str, head: int | None, stop: Interruption) -> Histogram:
+        """Events over time by outcome, in at most `buckets` bars and one; days and longer begin at midnight of `tz`."""
+
+    def extent(self, filter: Filter, head: int | None, stop: Interruption) -> Extent:
+        """How many events there are, the first and the last."""
+
+    def neighbours(self, seq: int, filter: Filter, stop: Interruption) -> tuple[int | None, int | None]:
+        """The seqs of the next newer and the next older event that the filter means. Raises NotFound."""
+
+    def seen_actions(self, stop: Interruption) -> list[SeenAction]:
+        """Every action that occurs, the most frequent first."""
+
+    def export(
+        self,
+        filter: Filter,
+        head: int | None,
+        format: Format,
+        path: Path,
+        bom: bool,
+        progress: Callable[[int], None],
+        stop: Interruption,
+    ) -> Exported:
+        """Write all events, newest first, to a file of mode 0600 at `path`, which is replaced; removed on any error.
+
+        Memory stays constant whatever the number of events. `progress` is told the events written so far.
+        """
+
+    def rows(self) -> int:
+        """How many events are in the store."""
+
+    def file_bytes(self) -> int:
+        """What the store occupies on disk."""
+
+    def close(self) -> None:
+        """Release the file. Reads under way are interrupted."""

@@ -1,0 +1,44 @@
+"""A ledger with events and the real back process' parts, in this process, on a socket of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from opssentinal.back import Back
+from opssentinal.config import Config, load
+from opssentinal.search.client import SearchClient
+from tests.ledger.conftest import ledger
+
+__all__ = ["ledger"]
+
+
+@pytest.fixture
+def config(tmp_path: Path, settings: Any) -> Config:
+    """The configuration of a data directory of this test alone."""
+    config = load({"OPSSENTINAL_DATA_DIR": str(tmp_path), "OPSSENTINAL_SEARCH_MEMORY_MB": "256"})
+    settings.CONFIG = config
+    return config
+
+
+@contextmanager
+def running(config: Config, **options: Any) -> Iterator[tuple[Back, SearchClient]]:
+    """A back at work, without scheduled tasks unless given, and a client of it."""
+    back = Back(config, **({"tasks": ()} | options))
+    back.start()
+    try:
+        yield back, SearchClient(settings.CONFIG.search_socket)
+    finally:
+        back.stop()
+
+
+@pytest.fixture
+def client(config: Config, ledger: Callable[[], None]) -> Iterator[SearchClient]:
+    """A client of a running back over an empty ledger."""
+    with running(config) as (_, client):
+        yield client
