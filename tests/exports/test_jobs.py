@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from django.db import connections
 from django.utils.timezone import now as utc_now
 
+from opssentinal.errors import Conflict
 from opssentinal.events.model import Context
 from opssentinal.exports import jobs, services
 from opssentinal.exports.models import Export
 from opssentinal.query import Filter
-from tests.exports.conftest import ADMIN, ALICE, Back, downloads, events, record_events
+from tests.exports.conftest import ADMIN, ALICE, Back, downloads, events, make_files, record_events
 
 
 def ask() -> Export:
@@ -27,7 +31,7 @@ def test_oldest_first_and_each_once(back: Back) -> None:
 
     def work() -> None:
         try:
-            made.append(jobs.run_queued_exports())
+            made.append(make_files())
         finally:
             connections.close_all()
 
@@ -50,7 +54,7 @@ def test_an_interrupted_export_is_made_again(back: Back) -> None:
     partial.write_bytes(b"half")
     assert jobs.requeue_interrupted() == 1
     assert not partial.exists()
-    assert jobs.run_queued_exports() == 1
+    assert make_files() == 1
     asked.refresh_from_db()
     assert (asked.status, asked.rows) == ("ready", 10)
     assert len(downloads()) == 1
@@ -73,7 +77,7 @@ def test_a_full_disk_fails_the_export(back: Back) -> None:
     asked = ask()
     partial = asked.path.with_name(asked.path.name + ".1.partial")
     partial.symlink_to("/dev/full")  # every write: no space left on device
-    assert jobs.run_queued_exports() == 1
+    assert make_files() == 1
     asked.refresh_from_db()
     assert asked.status == "failed"
     assert asked.error
@@ -104,7 +108,7 @@ def test_exports_wait_while_search_is_away(back: Back) -> None:
     asked.refresh_from_db()
     assert asked.status == "queued"
     back.start()
-    assert jobs.run_queued_exports() == 1
+    assert make_files() == 1
     asked.refresh_from_db()
     assert (asked.status, asked.rows) == ("ready", 5)
 
@@ -124,8 +128,73 @@ def test_the_expiry_follows_the_setting(back: Back) -> None:
 
     update_preferences(ALICE, Context(), "cleanup", cleanup_exports_days=30)
     asked = ask()
-    jobs.run_queued_exports()
+    make_files()
     asked.refresh_from_db()
     assert asked.expires_at is not None
     assert asked.finished_at is not None
     assert asked.expires_at - asked.finished_at == timedelta(days=30)
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def wait_until(export: Export, condition: Callable[[Export], bool]) -> None:
+    """Look at the row until it is so; a second thread is at work on it."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        export.refresh_from_db()
+        if condition(export):
+            return
+    raise AssertionError(f"the export stays {export.status}")
+
+
+@pytest.mark.parametrize("begun", ["running", "counted", "reported"])
+def test_cancelling_at_any_moment(back: Back, monkeypatch: pytest.MonkeyPatch, begun: str) -> None:
+    """Whoever cancels in the middle of the work is told that it was cancelled or that it had ended, and it is so."""
+    monkeypatch.setattr(jobs, "REPORT_S", 0.0)
+    record_events(events(20_000))
+    asked = ask()
+    working = in_thread(make_files)
+    is_there: dict[str, Callable[[Export], bool]] = {
+        "running": lambda export: export.status != "queued",
+        "counted": lambda export: export.rows_total is not None,
+        "reported": lambda export: export.rows_done > 0,
+    }
+    wait_until(asked, is_there[begun])
+    try:
+        services.cancel_export(ADMIN, asked.public_id, ALICE, Context())
+        expected = "cancelled"
+    except Conflict:
+        expected = "ready"
+    working.join(60)
+    asked.refresh_from_db()
+    assert asked.status == expected
+    assert list(asked.path.parent.iterdir()) == ([asked.path] if expected == "ready" else [])
+    assert [event.outcome for event in downloads()] == ["success" if expected == "ready" else "failure"]
+
+
+def test_a_back_that_stops_in_the_middle_puts_the_export_back(back: Back) -> None:
+    """The export in hand is whole or waits for the next start, without counting as an attempt that failed."""
+    record_events(events(20_000))
+    asked = ask()
+    stop = threading.Event()
+    working = in_thread(lambda: make_files(stop))
+    wait_until(asked, lambda export: export.status != "queued")
+    stop.set()
+    working.join(60)
+    asked.refresh_from_db()
+    assert asked.status in ("queued", "ready")
+    assert asked.attempts == (asked.status == "ready")
+    make_files()
+    asked.refresh_from_db()
+    assert (asked.status, asked.rows) == ("ready", 20_000)
+    assert len(downloads()) == 1

@@ -15,7 +15,7 @@ from opssentinal.exports.models import Export
 from opssentinal.ledger import reader
 from opssentinal.query import Filter, parse
 from opssentinal.workspace.models import User
-from tests.exports.conftest import ADMIN, Back, downloads, events, export, record_events
+from tests.exports.conftest import ADMIN, Back, downloads, events, export, make_files, record_events
 
 LIST = "/insights/exports/"
 
@@ -101,7 +101,7 @@ def test_a_larger_one_shows_its_progress(alice: Client, monkeypatch: pytest.Monk
     assert "420 of 1,000" in part
     assert "every 1s" in part
     Export.objects.update(status="queued")
-    jobs.run_queued_exports()
+    make_files()
     part = alice.get(f"{LIST}{asked.public_id}/progress/").content.decode()
     assert "every 1s" not in part
     assert f"{LIST}{asked.public_id}/download/" in part

@@ -16,7 +16,7 @@ from opssentinal.exports.models import Export
 from opssentinal.exports.services import Principal
 from opssentinal.ledger import reader
 from opssentinal.query import Filter, parse
-from tests.exports.conftest import ADMIN, ALICE, Back, downloads, events, export, record_events
+from tests.exports.conftest import ADMIN, ALICE, Back, downloads, events, export, make_files, record_events
 
 FROM = Context(ip="203.0.113.9", user_agent="curl/8.5.0")
 KEY_A, KEY_B = Principal("api_key", "keyA"), Principal("api_key", "keyB")
@@ -32,7 +32,7 @@ def test_an_export_holds_what_the_log_held_at_the_click(back: Back) -> None:
     record_events(events(300))
     asked = ask()
     record_events(events(50, first=300))
-    jobs.run_queued_exports()
+    make_files()
     asked.refresh_from_db()
     assert (asked.status, asked.head, asked.rows) == ("ready", 300, 300)
 
@@ -61,7 +61,7 @@ def test_making_it_is_recorded_with_its_digest_and_filter(back: Back) -> None:
     record_events(events(20))
     asked = services.create_export(ALICE, FROM, ADMIN, parse("outcome:success"), "csv")
     assert downloads() == []
-    jobs.run_queued_exports()
+    make_files()
     asked.refresh_from_db()
     (event,) = downloads()
     assert (event.actor, event.context.ip, event.outcome) == (ALICE, "203.0.113.9", "success")
