@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.parse
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.server import ServerProcess
 
+SCOPES = ["events:write", "events:read", "exports:read", "exports:write"]
 ACTOR = {"type": "user", "id": "usr_7", "name": "Alice"}
 
 
@@ -24,22 +26,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield running
 
 
+@cache
+def admin_token(server: ServerProcess) -> str:
+    """The key that makes the keys of the programs."""
+    return server.api_key("keys:admin", *SCOPES, source="admin")
+
+
 class Program:
     """A program with a key of the running server."""
 
-    def __init__(self, server: ServerProcess, source: str, *args: str) -> None:
-        scopes = (
-            "--scope",
-            "events:write",
-            "--scope",
-            "events:read",
-            "--scope",
-            "exports:read",
-            "--scope",
-            "exports:write",
-        )
-        done = server.command("apikey", "create", source, "--source", source, *scopes, *args, "--json")
-        self.token = json.loads(done.stdout)["token"]
+    def __init__(self, server: ServerProcess, source: str, tenant: str | None = None) -> None:
+        asked = {"name": source, "source": source, "scopes": SCOPES, "tenant": tenant}
+        headers = {"Authorization": f"Bearer {admin_token(server)}", "Content-Type": "application/json"}
+        status, content = server.request("POST", "/api/v1/api-keys", json.dumps(asked).encode(), headers)
+        assert status == 201, content
+        self.token = json.loads(content)["token"]
         self._server = server
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -140,7 +141,7 @@ def test_relative_times_stay_put_between_pages(server: ServerProcess) -> None:
 
 def test_a_bound_key_sees_its_tenant_only(server: ServerProcess) -> None:
     """Search, facets, histogram and a `tenant` of its own asking: nothing of another tenant shows, not even a count."""
-    open_, bound = Program(server, "tenants"), Program(server, "bounded", "--tenant", "acme")
+    open_, bound = Program(server, "tenants"), Program(server, "bounded", "acme")
     open_.send("theirs", tenant="other", action="secret.thing")
     open_.send("nobody's")
     bound.send("mine")
@@ -161,7 +162,7 @@ def test_a_bound_key_sees_its_tenant_only(server: ServerProcess) -> None:
 
 def test_a_tenant_called_star_is_bound_to_itself(server: ServerProcess) -> None:
     """A tenant's name is never a pattern."""
-    star, other = Program(server, "star", "--tenant", "*"), Program(server, "plain")
+    star, other = Program(server, "star", "*"), Program(server, "plain")
     other.send("theirs", tenant="acme2")
     star.send("mine")
     assert star.messages("/events") == ["mine"]
