@@ -59,8 +59,8 @@ _TARGETS: Final = (
     f"'[' || {_FIRST_TARGET} || ',' || array_to_string(list_transform({_MORE}, lambda x: {_MORE_TARGET}), ',') || ']' END"
 )
 _CHANGE: Final = (
-    "'{\"field\":' || x[1]::VARCHAR || CASE WHEN x[2]::VARCHAR = 'null' THEN '' ELSE ',\"before\":' || x[2]::VARCHAR END "
-    "|| CASE WHEN x[3]::VARCHAR = 'null' THEN '' ELSE ',\"after\":' || x[3]::VARCHAR END || '}'"
+    "'{\"field\":' || x[1]::VARCHAR || CASE WHEN coalesce(x[2]::VARCHAR, 'null') = 'null' THEN '' ELSE ',\"before\":' || x[2]::VARCHAR END "
+    "|| CASE WHEN coalesce(x[3]::VARCHAR, 'null') = 'null' THEN '' ELSE ',\"after\":' || x[3]::VARCHAR END || '}'"
 )
 _CHANGES: Final = (
     "CASE WHEN changes = '' THEN '[]' ELSE "
