@@ -108,6 +108,73 @@ def test_jsonl_is_what_the_api_returns(back: Back) -> None:
         assert written[seq] == json.loads(event_json(reader.read_event(seq)))
 
 
+STRANGE = (
+    '"',
+    "\\",
+    "\\n",
+    "\x1b[31m",
+    "\x7f",
+    "\u2028",
+    "\u202e",
+    "é",
+    "e\u0301",
+    "👩‍🚀",
+    "</script>",
+    "a,b;c",
+    "'",
+    "\r\n",
+    " ",
+    "null",
+)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_strange_text_and_numbers_survive(back: Back, format: str) -> None:
+    """Quotes, backslashes, control characters, line ends of all kinds, emoji, large and small numbers: all exact."""
+    numbers = [2**63, -(2**64), 10**30, 1.5, 1e300, 1e-7, 0, True, None]
+    metadata = {"numbers": numbers, **{text: [text, {"deep": text}] for text in STRANGE}}
+    record_events(
+        [
+            make_event(
+                number,
+                actor=Actor(type="user", id=text, name=text),
+                targets=[Target(type=text, id=text, name=text), Target(type="x", id=text)],
+                context=Context(ip="2001:db8::1", user_agent=text, session_id=text, forwarded_for=[text, "10.0.0.1"]),
+                changes=[Change(field=text, before=text, after=numbers), Change(field="x", before=None, after=text)],
+                metadata=metadata,
+                message=text,
+                tenant=text,
+            )
+            for number, text in enumerate(STRANGE)
+        ]
+    )
+    made = export(Filter(), format)
+    if format == "jsonl":
+        lines = made.path.read_bytes().split(b"\n")[:-1]
+        found = {line["seq"]: line for line in map(json.loads, lines)}
+        for seq in range(len(STRANGE)):
+            assert found[seq] == json.loads(event_json(reader.read_event(seq)))
+        return
+    if format == "csv":
+        text = made.path.read_bytes().decode()
+        table = {int(row["seq"]): row for row in csv.DictReader(io.StringIO(text, newline=""))}
+        for seq, row in table.items():
+            mark = "'" if STRANGE[seq] == "\r\n" else ""
+            assert row["Target"] == mark + "; ".join([STRANGE[seq]] * 2)
+    else:
+        rows_ = duckdb.sql(f"SELECT * FROM '{made.path}'")
+        table = {
+            row[rows_.columns.index("seq")]: dict(zip(rows_.columns, row, strict=True)) for row in rows_.fetchall()
+        }
+    assert len(table) == len(STRANGE)
+    for seq, row in table.items():
+        event = json.loads(event_json(reader.read_event(seq)))
+        mark = "'" if STRANGE[seq] == "\r\n" and format == "csv" else ""
+        assert (row["actor_id"], row["message"], row["tenant"]) == (mark + STRANGE[seq],) * 3
+        for name in ("targets", "changes", "metadata"):
+            assert json.loads(row[f"{name}_json"]) == event[name]
+
+
 def test_parquet_has_the_same_rows(back: Back) -> None:
     """DuckDB reads the columns of the CSV with types, and dangerous text untouched."""
     record_events([*events(50), make_event(60, message="=1+1")])
