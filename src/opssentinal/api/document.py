@@ -105,6 +105,9 @@ class API(NinjaAPI):
         scopes = self._scopes()
         for path in document["paths"].values():
             for operation in path.values():
+                # ninja's own 200, where the operation answers with something else
+                if operation["responses"].get(200, {}).keys() == {"description"}:
+                    del operation["responses"][200]
                 if scope := scopes.get(operation["operationId"]):
                     # OpenAPI 3.1: of schemes that are not OAuth2 the list names roles for people.
                     operation["security"] = [{SCHEME: [scope]}]

@@ -7,12 +7,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from ninja import NinjaAPI
 from ninja.openapi.docs import DocsBase
 
 from opssentinal.api.authorization import SCHEME
 
-_METHODS = ("get", "post", "put", "patch", "delete")
+_METHODS = ("post", "get", "put", "patch", "delete")
 
 
 class Reference(DocsBase):
@@ -35,6 +37,7 @@ class Reference(DocsBase):
             "document": document,
             "tags": tags,
             "schemas": schemas,
+            "authentication": _prose(document["components"]["securitySchemes"][SCHEME]["description"]),
             "openapi_url": self.get_openapi_url(api, kwargs),
             "layout": "base.html" if request.user.is_authenticated else "api/plain.html",
         }
@@ -47,14 +50,14 @@ def _shown(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
         "path": path,
         "method": method.upper(),
         "summary": operation["summary"],
-        "description": operation.get("description", "").split("\n\nScope: ")[0],
+        "paragraphs": [_prose(text) for text in operation.get("description", "").split("\n\n")[:-1]],
         "scope": operation["security"][0][SCHEME][0],
         "parameters": [
             {
                 "name": parameter["name"],
                 "place": parameter["in"],
                 "kind": _kind(parameter["schema"]),
-                "description": parameter.get("description", ""),
+                "description": _prose(parameter.get("description", "")),
             }
             for parameter in operation.get("parameters", [])
         ],
@@ -71,6 +74,14 @@ def _shown(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
             for status, response in sorted(operation["responses"].items())
         ],
     }
+
+
+def _prose(text: str) -> SafeString:
+    """Text of the document with its `code` shown as code."""
+    parts = text.split("`")
+    return format_html_join(
+        "", "{}", ((format_html("<code>{}</code>", p) if n % 2 else p,) for n, p in enumerate(parts))
+    )
 
 
 def _kind(schema: dict[str, Any]) -> str:

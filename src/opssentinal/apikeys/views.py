@@ -42,7 +42,9 @@ def create(request: HttpRequest) -> HttpResponse:
                 **form.chosen(),
             )
         except InvalidInput as error:
-            form.add_error(error.path if error.path in form.fields else None, error.detail)
+            form.add_error(
+                error.path if error.path in form.fields else None, error.detail.removeprefix(f"{error.path}: ")
+            )
         else:
             return render(request, "apikeys/created.html", _shown(made), status=201)
     return render(request, "apikeys/create.html", {"form": form}, status=400 if form.errors else 200)
