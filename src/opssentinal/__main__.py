@@ -28,10 +28,6 @@ _DEFAULT_DIR = next(setting.default for setting in configuration.SETTINGS if set
 _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 128 + signal.SIGPIPE
 _HELP = ("-h", "--help")
-# Django's own options, which would bury those of the command; they work all the same.
-HIDDEN_OPTIONS = frozenset(
-    ("--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color", "--force-color")
-) | {"--skip-checks"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -98,7 +94,7 @@ def _loaded(listed: listing.Command) -> BaseCommand:
 
     found = get_commands()[listed.name]
     command = load_command_class(found, listed.name) if isinstance(found, str) else found
-    command.suppressed_base_arguments = set(HIDDEN_OPTIONS)
+    command.suppressed_base_arguments = set(listing.HIDDEN_OPTIONS)
     command.requires_system_checks = []  # they are for developers, and cost every command half a second
     vars(command)["_called_from_command_line"] = True  # a wrong option is answered by usage and exit status 2
     return command
@@ -192,11 +188,8 @@ def _told_by_django(error: Exception) -> int | None:
         return _told(str(error), "", error.returncode)
     # A DatabaseError as such is a damaged file; its other children are faults of ours.
     if isinstance(error, (OperationalError, InterfaceError)) or type(error) is DatabaseError:
-        return _told(
-            f"The database cannot be used: {str(error).strip()}.",
-            "`opssentinal check` says more.",
-            Unavailable.exit_code,
-        )
+        said = " ".join(str(error).split())
+        return _told(f"The database cannot be used: {said}", "`opssentinal check` says more.", Unavailable.exit_code)
     return None
 
 

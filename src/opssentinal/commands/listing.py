@@ -9,6 +9,20 @@ from typing import Literal, NamedTuple
 
 PROGRAM = "opssentinal"
 
+# Django's own options, which would bury those of a command; they work all the same.
+HIDDEN_OPTIONS = frozenset(
+    (
+        "--version",
+        "--verbosity",
+        "--settings",
+        "--pythonpath",
+        "--traceback",
+        "--no-color",
+        "--force-color",
+        "--skip-checks",
+    )
+)
+
 # What must be there before a command runs: nothing, or a log whose tables are those of this version.
 Needs = Literal["nothing", "log"]
 

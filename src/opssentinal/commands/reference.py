@@ -38,8 +38,6 @@ def commands_reference() -> str:
 def _command(command: listing.Command) -> Iterator[str]:
     from django.core.management import get_commands, load_command_class
 
-    from opssentinal.__main__ import HIDDEN_OPTIONS
-
     found = get_commands()[command.name]
     loaded = load_command_class(found, command.name) if isinstance(found, str) else found
     yield f"### {listing.PROGRAM} {command.name}"
@@ -47,7 +45,7 @@ def _command(command: listing.Command) -> Iterator[str]:
         yield command.summary
     else:
         yield str(loaded.help)
-        yield from _options(loaded.create_parser(listing.PROGRAM, command.name), HIDDEN_OPTIONS)
+        yield from _options(loaded.create_parser(listing.PROGRAM, command.name), listing.HIDDEN_OPTIONS)
     lines = [f"{line}\n    # {meaning}" for line, meaning in command.examples]
     yield "```sh\n" + "\n".join(lines) + "\n```"
 

@@ -54,7 +54,7 @@ def event_from_record(raw: bytes) -> Event:
         source=SOURCE,
     )
     event.metadata = _rest_of(record, event)
-    return validate(fitting.fit(event))
+    return validate(fitting.fit(event), may_hold_nul=False)
 
 
 def action_of(record: Mapping[str, Any]) -> str:

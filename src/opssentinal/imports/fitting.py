@@ -23,7 +23,8 @@ _encode = msgspec.json.Encoder().encode
 
 def fit(event: Event) -> Event:
     """Bring the metadata within the depth and size of an event. Raises InvalidEvent where even packed it is too large."""
-    event.metadata = _shallow(event.metadata, 2)  # the event itself is level 1
+    if _is_too_deep(event.metadata, 2):  # the event itself is level 1
+        event.metadata = _shallow(event.metadata, 2)
     while (size := len(_encode(event))) > EVENT_BYTES_MAX:
         sizes = {key: len(_encode(value)) for key, value in event.metadata.items() if not _is_packed(value)}
         largest = max(sizes, key=lambda key: sizes[key], default=None)
@@ -55,6 +56,12 @@ def _packed(value: Any) -> dict[str, str]:
 
 def _is_packed(value: Any) -> bool:
     return isinstance(value, dict) and value.get("encoding") == PACKED
+
+
+def _is_too_deep(value: Any, level: int) -> bool:
+    """Whether an object or array at nesting level `level` reaches below DEPTH_MAX; most do not, and stay as they are."""
+    items = value.values() if isinstance(value, dict) else value
+    return level > DEPTH_MAX or any(_is_too_deep(item, level + 1) for item in items if isinstance(item, (dict, list)))
 
 
 def _shallow(value: Any, level: int) -> Any:
