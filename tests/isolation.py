@@ -18,5 +18,4 @@ if _database_url:
     os.environ["OPSSENTINAL_DATABASE_URL"] = _database_url
 _folder = tempfile.mkdtemp(prefix="opssentinal-test-")
 os.environ["OPSSENTINAL_DATA_DIR"] = _folder
-os.mkdir(os.path.join(_folder, "static"))  # collected static files, of which tests need none; without it there is a warning
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)

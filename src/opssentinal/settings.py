@@ -100,7 +100,6 @@ CACHES = {
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [_HERE / "web" / "static"]
-STATIC_ROOT = CONFIG.data_dir / "static"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
