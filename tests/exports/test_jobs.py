@@ -11,11 +11,12 @@ import pytest
 from django.db import connections
 from django.utils.timezone import now as utc_now
 
-from opssentinal.errors import Conflict
+from opssentinal.errors import Conflict, Unavailable
 from opssentinal.events.model import Context
 from opssentinal.exports import jobs, services
 from opssentinal.exports.models import Export
 from opssentinal.query import Filter
+from opssentinal.search.client import search
 from tests.exports.conftest import ADMIN, ALICE, Back, downloads, events, make_files, record_events
 
 
@@ -198,3 +199,13 @@ def test_a_back_that_stops_in_the_middle_puts_the_export_back(back: Back) -> Non
     asked.refresh_from_db()
     assert (asked.status, asked.rows) == ("ready", 20_000)
     assert len(downloads()) == 1
+
+
+def test_no_file_without_all_of_its_events(back: Back) -> None:
+    """An index that does not reach the head of the export refuses to make the file, rather than a part of it."""
+    record_events(events(5))
+    asked = ask()
+    with pytest.raises(Unavailable) as refused:
+        search().export(Filter(), asked.head + 1, "csv", asked.path)
+    assert refused.value.code == "rebuilding"
+    assert not asked.path.exists()

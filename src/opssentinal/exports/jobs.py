@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils.timezone import now as utc_now
 
-from opssentinal.errors import OpsSentinalError, Overloaded, Unavailable
+from opssentinal.errors import Overloaded, Unavailable
 from opssentinal.exports.models import Export, exports_folder
 from opssentinal.exports.services import downloaded
 from opssentinal.ledger.recording import recording
@@ -111,11 +111,12 @@ def _make(export: Export, stop: threading.Event | None, clock: Callable[[], date
         return False
     except _Cancelled:
         _log.info("export %s was cancelled", export.public_id)
-    except (OpsSentinalError, OSError, DatabaseError) as error:
+    except Exception as error:
+        # Whatever it is: the row says so, and nobody waits for ever.
+        _log.exception("export %s could not be made", export.public_id)
         if isinstance(error, Overloaded) or (isinstance(error, Unavailable) and _reach() < export.head):
             # Not the export's fault: search went away under it, or has no place for it now.
             return not _put_back(export)
-        _log.exception("export %s failed", export.public_id)
         export.path.unlink(missing_ok=True)
         _fail(export, str(error), clock())
     finally:
