@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import urllib.parse
 from collections.abc import Iterator
 from functools import cache
@@ -11,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.server import ServerProcess
+from tests.server import REPOSITORY, ServerProcess
 
 SCOPES = ["events:write", "events:read", "exports:read", "exports:write"]
 ACTOR = {"type": "user", "id": "usr_7", "name": "Alice"}
@@ -214,3 +218,22 @@ def test_an_export_of_a_key(server: ServerProcess) -> None:
     assert [item["id"] for item in program.call("GET", "/exports")[1]["data"]] == [export["id"]]
     stages = program.call("GET", "/events?action=export.downloaded")[1]["data"]
     assert [event["metadata"]["stage"] for event in stages] == ["fetched", "created"]
+
+
+def test_the_guides_examples_work(server: ServerProcess) -> None:
+    """The Python program and the curl commands of docs/guide/api.md do what the guide says, as they stand there."""
+    guide = (REPOSITORY / "docs" / "guide" / "api.md").read_text()
+    program = Program(server, "guide")
+    environment = {"PATH": os.environ["PATH"], "OPSSENTINAL_KEY": program.token, "OPSSENTINAL_URL": server.url}
+    [code] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    commands = re.findall(r"^    (curl (?:.|\n      )*)$", guide, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        here = command.replace("http://127.0.0.1:8000", server.url)
+        done = subprocess.run(
+            ["bash", "-c", f"{here} -sS --fail"], env=environment, capture_output=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    page = program.call("GET", "/events?source=guide&order=oldest")[1]["data"]
+    assert [event["action"] for event in page] == ["login.success", "user.role_changed"]

@@ -147,7 +147,7 @@ def list_events(request: HttpRequest) -> HttpResponse:
     page = search().page(
         filter,
         limit=number(request, LIMIT) or 0,
-        after=start and Position(start.occurred_at_us, start.seq),
+        after=Position(start.occurred_at_us, start.seq) if start else None,
         order=order,
         head=start.head if start else None,
     )

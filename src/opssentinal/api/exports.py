@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.http import FileResponse, HttpRequest, HttpResponse
 from ninja import Router
 
@@ -114,8 +116,8 @@ def _asker(request: HttpRequest) -> services.Principal:
 def _item(export: Export) -> shapes.ExportItem:
     return shapes.ExportItem(
         id=export.public_id,
-        status=export.status,
-        format=export.format,
+        status=cast(shapes.ExportStatus, export.status),
+        format=cast(shapes.ExportFormat, export.format),
         query=export.query,
         head=export.head,
         file_name=export.file_name,

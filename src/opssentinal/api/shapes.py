@@ -10,6 +10,9 @@ from msgspec import Meta, Struct
 from opssentinal.events.model import RecordedEvent
 from opssentinal.search.answers import FacetValue
 
+ExportFormat = Literal["csv", "jsonl", "parquet"]
+ExportStatus = Literal["queued", "running", "ready", "failed", "cancelled", "expired"]
+
 
 class EventPage(Struct):
     """Events. `next_cursor` continues a search; `next_after_seq` continues reading in recorded order."""
@@ -47,7 +50,7 @@ class EventTypes(Struct):
 class ExportRequest(Struct, forbid_unknown_fields=True):
     """What to export. `filter` has the parameters of the event list, each a string or a list of strings."""
 
-    format: Literal["csv", "jsonl", "parquet"] = "csv"
+    format: ExportFormat = "csv"
     filter: dict[str, str | list[str]] = {}
     bom: Annotated[bool, Meta(description="begin a CSV with a byte order mark, for Excel")] = False
     tz: Annotated[str, Meta(max_length=64, description="the zone that days in the filter are counted in")] = "UTC"
@@ -57,8 +60,8 @@ class ExportItem(Struct):
     """An export. Its file can be fetched while `status` is ready; `sha256` is that of the file."""
 
     id: str
-    status: Literal["queued", "running", "ready", "failed", "cancelled", "expired"]
-    format: Literal["csv", "jsonl", "parquet"]
+    status: ExportStatus
+    format: ExportFormat
     query: str
     head: int
     file_name: str
