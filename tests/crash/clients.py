@@ -38,12 +38,12 @@ class Client(threading.Thread):
         super().__init__(name=f"client-{number}")
         self._random = random.Random(number)
         self._number, self._port, self._token = number, port, token
-        self._acknowledged, self._stop = acknowledged, stop
+        self._acknowledged, self._stopping = acknowledged, stop
 
     def run(self) -> None:
         """Send until stopped. Gives up on a batch after two minutes, which fails the test."""
         sent = 0
-        while not self._stop.is_set():
+        while not self._stopping.is_set():
             events = [self._event(sent + n) for n in range(self._random.choice((1, 1, 3, 20, 50)))]
             sent += len(events)
             self._send_until_acknowledged(json.dumps(events).encode())
