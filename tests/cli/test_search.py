@@ -61,7 +61,7 @@ def test_search_and_reindex(searched: Cli) -> None:
 
     limited = searched("search", "--limit", "3", "--json")
     assert len([json.loads(line) for line in limited.stdout.splitlines()]) == 3
-    assert "more than these 3" in limited.stderr
+    assert "first 3 are shown" in limited.stderr
 
     done = searched("reindex")
     assert (done.returncode, done.stdout) == (0, "The search index holds 37 events.\n")

@@ -46,7 +46,7 @@ class Command(BaseCommand):
         if page is not None and not page.complete:
             complain("The search index is still being built: there may be more.")
         elif page is not None and page.next is not None:
-            complain(f"There are more than these {count:,}: raise --limit, or write all with `opssentinal export`.")
+            complain(f"Only the first {count:,} are shown: raise --limit, or write all with `opssentinal export`.")
         elif not count and console.is_terminal:
             complain("No event matches.")
 
