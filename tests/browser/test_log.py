@@ -90,8 +90,9 @@ def test_the_query_bar_and_the_chips_are_one(new_page: NewPage):
     page.locator("#q").press("Enter")
     expect(page.locator(".chip")).to_have_count(3)
     expect(page.locator("#q")).to_have_value("-action:logout outcome:denied,failure")
-    assert "from" in query_of(page)
+    expect(page.locator(".range-menu > summary")).to_contain_text("since ")
     page.get_by_role("link", name="Remove not action logout").click()
+    assert "from" in query_of(page)
     expect(page.locator("#q")).to_have_value("outcome:denied,failure")
     expect(page.locator(".log-table .is-success")).to_have_count(0)
 
@@ -149,9 +150,7 @@ def test_a_custom_range_and_zone_are_kept_in_the_address(new_page: NewPage):
     page.locator(".range-menu > summary").click()
     page.get_by_label("Time zone").select_option("Asia/Kathmandu")
     page.get_by_role("button", name="Apply").click()
-    assert query_of(page) == {"tz": ["Asia/Kathmandu"], "range": ["7d"], "from": [""], "from_time": [""]} or query_of(
-        page
-    )["tz"] == ["Asia/Kathmandu"]
+    assert query_of(page) == {"tz": ["Asia/Kathmandu"], "range": ["7d"]}
     expect(page.locator('.segmented a[aria-current="true"]')).to_have_text("7 d")
     assert page.locator(".log-table time").first.get_attribute("datetime") == instant
     assert page.locator(".log-table time").first.text_content() != clock
@@ -211,7 +210,7 @@ def test_neighbours_stay_in_the_filter(new_page: NewPage):
     page.get_by_role("link", name="Older").click()
     page.get_by_role("link", name="Newer").click()
     assert page.url.endswith(hrefs[1])
-    page.get_by_role("link", name="Audit Logs").first.click()
+    page.locator(".event-nav").get_by_role("link", name="Audit Logs").click()
     assert query_of(page) == {"q": ["outcome:failure"], "range": ["30d"]}
 
 
@@ -231,7 +230,7 @@ def test_an_empty_range_never_looks_like_an_empty_log(new_page: NewPage):
     """It says how many there are and when, and the link shows them."""
     page = new_page()
     page.goto(f"{LOG}?from=2001-01-01&to=2001-01-31")
-    expect(page.get_by_role("heading", name="Nothing in 1 Jan 2001 – 31 Jan 2001")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing from 1 Jan 2001 to 31 Jan 2001")).to_be_visible()
     count = number(re.search(r"([\d,]+) events", str(page.locator(".empty p").text_content())).group(1))  # type: ignore[union-attr]
     page.get_by_role("link", name="show").click()
     assert total(page) == count

@@ -28,6 +28,16 @@ def test_every_page_carries_the_policy():
     assert Client().get("/healthz").headers["Content-Security-Policy"] == POLICY
 
 
+def test_the_page_of_a_fault_needs_nothing_that_may_be_broken():
+    """It is made without request, account or database."""
+    from django.test import RequestFactory
+    from django.views.defaults import server_error
+
+    response = server_error(RequestFactory().get("/"))
+    assert response.status_code == 500
+    assert b"Something went wrong" in response.content
+
+
 @pytest.mark.parametrize(
     ("next_url", "target"),
     [

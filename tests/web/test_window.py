@@ -50,6 +50,7 @@ def test_a_bare_date_includes_its_whole_day_in_the_zone():
     window = read_window({"from": "2026-11-20", "to": "2026-11-20"}, zone, NOW)
     assert window == Window("", datetime(2026, 11, 19, 23, tzinfo=UTC), datetime(2026, 11, 20, 23, tzinfo=UTC))
     assert window.words(zone) == "20 Nov 2026"
+    assert window.phrase(zone) == "on 20 Nov 2026"
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)

@@ -91,6 +91,8 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
     place, error = read_place(request.GET, _default_zone(), datetime.now(UTC))
     if error is not None:
         return redirect("web:event", seq=seq)
+    if seq.bit_length() > 63:  # no database has such a number
+        raise Http404
     try:
         recorded = reader.read_event(seq)
     except NotFound as missing:
@@ -157,6 +159,7 @@ def _controls(request: HttpRequest, place: Place) -> dict[str, Any]:
             for preset in PRESETS.values()
         ],
         "range_words": place.window.words(place.zone),
+        "range_phrase": place.window.phrase(place.zone),
         "range_form": form_values(place.window, place.zone),
         "zones": zone_names(),
         "zoom_out_url": place.with_window(wider).url() if wider else "",

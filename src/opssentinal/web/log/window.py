@@ -56,6 +56,16 @@ class Window(NamedTuple):
             return PRESETS[self.preset].words
         return range_words(self.after, self.before, zone)
 
+    def phrase(self, zone: ZoneInfo) -> str:
+        """Say the range as a sentence ends with it: “in the last 7 days”, “on 10 Jul 2023”, “from … to …”."""
+        words = self.words(zone)
+        if self.preset:
+            return f"in {words}"
+        if self.after is None or self.before is None:
+            return words
+        first, *last = words.split(" – ")
+        return f"from {first} to {last[0]}" if last else f"on {first}"
+
     def wider(self) -> Window | None:
         """Return a range four times as long around the same middle, or None where an end is open."""
         if self.preset or self.after is None or self.before is None:
