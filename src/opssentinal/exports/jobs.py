@@ -111,7 +111,7 @@ def _make(export: Export, stop: threading.Event | None, clock: Callable[[], date
         return False
     except _Cancelled:
         _log.info("export %s was cancelled", export.public_id)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - logged, and told in the row
         # Whatever it is: the row says so, and nobody waits for ever.
         _log.exception("export %s could not be made", export.public_id)
         if isinstance(error, Overloaded) or (isinstance(error, Unavailable) and _reach() < export.head):
