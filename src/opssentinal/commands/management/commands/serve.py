@@ -21,7 +21,9 @@ class Command(BaseCommand):
         parser.add_argument("--host", help="address to listen on (default: OPSSENTINAL_HOST, else 127.0.0.1)")
         parser.add_argument("--port", type=int, help="port to listen on (default: OPSSENTINAL_PORT, else 8000)")
         parser.add_argument(
-            "--only", choices=("front", "back"), help="run one of the two processes, where they live on several machines"
+            "--only",
+            choices=("front", "back"),
+            help="run one of the two processes, where they live on several machines",
         )
 
     def handle(self, *, host: str | None, port: int | None, only: str | None, **options: Any) -> None:
@@ -32,21 +34,25 @@ class Command(BaseCommand):
             back()
             return
         host, port = host or settings.CONFIG.host, port or settings.CONFIG.port
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        announcement = self._announcement(address)  # asked of the database before the event loop runs
         back_process = None if only == "front" else Back()
         if back_process is not None:
             back_process.start()
         try:
-            if not serve_front(host, port, lambda: self._announce(host, port)):
+            if not serve_front(host, port, lambda: self._say(announcement)):
                 raise ConfigError(f"The server cannot listen on {host}:{port}.", hint="Choose another one with --port.")
         finally:
             if back_process is not None:
                 back_process.stop()
 
-    def _announce(self, host: str, port: int) -> None:
+    def _announcement(self, address: str) -> str:
         from opssentinal.workspace.setup import setup_token
 
-        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        self.stdout.write(f"OpsSentinal is listening on {address} (stop it with Ctrl-C)")
-        if (token := setup_token()) is not None:
-            self.stdout.write(f"Create the first admin here:\n\n    {address}/setup?token={token}\n")
+        token = setup_token()
+        first_visit = f"\nCreate the first admin here:\n\n    {address}/setup?token={token}\n" if token else ""
+        return f"OpsSentinal is listening on {address} (stop it with Ctrl-C){first_visit}"
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
         self.stdout.flush()
