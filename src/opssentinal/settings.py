@@ -150,4 +150,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONFIG.log_level.upper()},
+    # Its start-up lines say what `serve` says in fewer words.
+    "loggers": {"uvicorn.error": {"level": "WARNING"}},
 }
