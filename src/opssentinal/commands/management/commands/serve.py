@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Any
 
 from django.conf import settings
@@ -27,6 +29,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, host: str | None, port: int | None, only: str | None, **options: Any) -> None:
+        # uvicorn raises the signal that stopped it once more; by default that would end us before the back is stopped.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: sys.exit(0))
         prepare()
         if only == "back":
             from opssentinal.back import main as back
