@@ -130,7 +130,8 @@ class IngestApp:
             return submission.answer(())
         if self._arrivals is None:
             self._arrivals = Arrivals(asyncio.get_running_loop())
-        return submission.answer(await self._arrivals.waiter(self._sequencer.submit(submission.events, len(body))))
+        receipts = self._sequencer.submit(submission.events, submission.text_bytes)
+        return submission.answer(await self._arrivals.waiter(receipts))
 
     def _submission(self, principal: KeyPrincipal, headers: Headers, body: bytes) -> tuple[Submission, Budget]:
         kind = headers.get(b"content-type", b"").decode("latin-1")

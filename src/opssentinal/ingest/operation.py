@@ -14,7 +14,7 @@ from msgspec.json import Encoder
 
 from opssentinal.apikeys.principal import KeyPrincipal
 from opssentinal.errors import InvalidEvent
-from opssentinal.events.decoding import decode_events
+from opssentinal.events.decoding import decode_event, decode_events
 from opssentinal.events.model import Context, Event
 from opssentinal.ingest.body import Item
 from opssentinal.ledger.receipts import Receipt
@@ -53,14 +53,18 @@ _CONFLICT = ItemError("conflict", "Another event of this source has this id.", "
 
 
 class Submission:
-    """One request's events: `events` go to the ledger, and `answer` turns the receipts of these into the response."""
+    """One request's events: `events` go to the ledger, and `answer` turns the receipts of these into the response.
 
-    __slots__ = ("_refused", "events")
+    `text_bytes` is what the events came as, unpacked, by which the sequencer bounds a commit.
+    """
+
+    __slots__ = ("_refused", "events", "text_bytes")
 
     def __init__(self, items: Sequence[Item], principal: KeyPrincipal) -> None:
         """Decode and validate every item and bind it to the key. Never raises for the content of an item."""
         self.events: list[Event] = []
         self._refused: dict[int, InvalidEvent] = {}
+        self.text_bytes = sum(len(memoryview(item)) for item in items if isinstance(item, Raw))
         for index, item in enumerate(_decoded(items)):
             refusal = item if isinstance(item, InvalidEvent) else _bind(item, principal)
             if refusal is not None:
@@ -91,6 +95,11 @@ class Submission:
 
 
 def _decoded(items: Sequence[Item]) -> Sequence[Event | InvalidEvent]:
+    if len(items) == 1 and isinstance(items[0], Raw):
+        try:
+            return (decode_event(bytes(items[0])),)
+        except InvalidEvent as error:
+            return (error,)
     raws = [item for item in items if isinstance(item, Raw)]
     if len(raws) == len(items):
         return decode_events(raws)
