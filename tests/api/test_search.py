@@ -216,7 +216,7 @@ def test_an_export_of_a_key(server: ServerProcess) -> None:
         assert other.call("GET", f"/exports/{export['id']}{path}")[0] == 404
     assert other.call("GET", "/exports")[1]["data"] == []
     assert [item["id"] for item in program.call("GET", "/exports")[1]["data"]] == [export["id"]]
-    stages = program.call("GET", "/events?action=export.downloaded")[1]["data"]
+    stages = program.call("GET", f"/events?action=export.downloaded&target={export['id']}")[1]["data"]
     assert [event["metadata"]["stage"] for event in stages] == ["fetched", "created"]
 
 
