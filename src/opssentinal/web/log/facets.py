@@ -14,6 +14,7 @@ from opssentinal.web.log.place import Place
 
 FIELDS = ("action", "actor", "target_type", "outcome", "ip", "source", "tenant")
 VALUES_MAX = 40
+_OTHER_VALUES_MAX = 15  # of fields other than event types
 _TITLES = {
     "action": "Event type",
     "actor": "Actor",
@@ -24,6 +25,7 @@ _TITLES = {
     "tenant": "Tenant",
 }
 _SHOWN_AT_FIRST = 6
+_TYPES_SHOWN_AT_FIRST = 16
 _OTHER = "Other"
 
 
@@ -58,7 +60,7 @@ def facets(place: Place, counted: Mapping[str, list[FacetValue]]) -> list[Facet]
     """Return the rail for counted values; a field without any is left out."""
     found = []
     for field in FIELDS:
-        values = counted.get(field, [])
+        values = counted.get(field, [])[: VALUES_MAX if field == "action" else _OTHER_VALUES_MAX]
         values = values + _asked_for(place, field, values)
         if not values:
             continue
@@ -80,7 +82,15 @@ def _by_category(place: Place, values: list[FacetValue]) -> list[FacetGroup]:
     for category, title in (*CATEGORIES.items(), (None, _OTHER)):
         inside = [value for value in values if category_of(value.value) == category]
         if inside:
-            groups.append(_group(title, place, "action", inside, shown=10 if category else _SHOWN_AT_FIRST))
+            groups.append(
+                _group(
+                    title,
+                    place,
+                    "action",
+                    inside,
+                    shown=_SHOWN_AT_FIRST if groups and not category else _TYPES_SHOWN_AT_FIRST,
+                )
+            )
     return groups
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -64,14 +65,20 @@ class Place:
 
     def url(self, *extra: tuple[str, str]) -> str:
         """Return the address of the page at this place."""
-        return _address(reverse("web:log"), [*self.pairs(), *extra])
+        return _address(log_path(), [*self.pairs(), *extra])
 
     def event_url(self, seq: int) -> str:
         """Return the address of an event's page, from which newer and older ones are those of this place."""
-        return _address(reverse("web:event", args=[seq]), self.pairs())
+        return _address(f"{log_path()}{seq}/", self.pairs())
 
     def _zone_pair(self) -> list[tuple[str, str]]:
         return [] if self.zone.key == self.default_zone.key else [("tz", self.zone.key)]
+
+
+@cache
+def log_path() -> str:
+    """Return the path of the page, which hundreds of links on it begin with."""
+    return reverse("web:log")
 
 
 def _address(path: str, pairs: list[tuple[str, str]]) -> str:

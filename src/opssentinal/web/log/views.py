@@ -20,7 +20,7 @@ from django.views.decorators.http import require_safe
 
 from opssentinal.errors import InvalidCursor, InvalidQuery, NotFound, Overloaded, Unavailable
 from opssentinal.ledger import reader
-from opssentinal.query import FIELDS, Cursor, cursor_time, decode_cursor, encode_cursor
+from opssentinal.query import FIELDS, Cursor, cursor_time, day_start, decode_cursor, encode_cursor
 from opssentinal.search.answers import Extent, Position
 from opssentinal.search.client import search
 from opssentinal.web.log import detail as event_detail
@@ -30,7 +30,7 @@ from opssentinal.web.log.facets import VALUES_MAX, facets
 from opssentinal.web.log.histogram import histogram_view
 from opssentinal.web.log.place import Place, read_place
 from opssentinal.web.log.rows import rows
-from opssentinal.web.log.window import PRESETS, Window, form_values, preset_window, range_words, zone_names
+from opssentinal.web.log.window import PRESETS, Window, form_values, preset_window, range_words, zone_options
 from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.preferences import preferences
 
@@ -161,7 +161,7 @@ def _controls(request: HttpRequest, place: Place) -> dict[str, Any]:
         "range_words": place.window.words(place.zone),
         "range_phrase": place.window.phrase(place.zone),
         "range_form": form_values(place.window, place.zone),
-        "zones": zone_names(),
+        "zone_options": zone_options(),
         "zoom_out_url": place.with_window(wider).url() if wider else "",
         "chips": chips(place),
         "clear_url": Place(type(place.terms)(), place.window, place.zone, place.default_zone).url(),
@@ -189,6 +189,8 @@ def _found(request: HttpRequest, place: Place, now: datetime) -> dict[str, Any]:
     if page.next is not None:
         cursor = Cursor(page.next.occurred_at_us, page.next.seq, page.head, now)
         context["more_url"] = place.url(("cursor", encode_cursor(key, cursor, place.filter, principal)))
+    elif page.events and place.window.after is not None:
+        context["older"] = _elsewhere(place, client.extent(place.terms.between(None, place.window.after)))
     if after is not None:
         context["newest_url"] = place.url()
         if request.headers.get("HX-Request"):
@@ -212,24 +214,22 @@ def _cursor_key() -> bytes:
 
 def _empty(place: Place) -> dict[str, Any]:
     """Why nothing is shown, and where something is: an empty range must never look like an empty log."""
-    extent = search().extent(place.terms)
-    if extent.count:
-        return {"kind": "range", "count": extent.count, **_show(place, extent)}
+    if elsewhere := _elsewhere(place, search().extent(place.terms)):
+        return {"kind": "range", **elsewhere}
     if place.is_filtered:
         return {"kind": "filter"}
     return {"kind": "log"}
 
 
-def _show(place: Place, extent: Extent) -> dict[str, str]:
+def _elsewhere(place: Place, extent: Extent) -> dict[str, Any] | None:
+    """How many events there are outside of the range, on which days, and the address that shows them."""
     if extent.first is None or extent.last is None:
-        raise ValueError("an extent with events has a first and a last one")
-    first, last = extent.first.astimezone(place.zone), extent.last.astimezone(place.zone)
-    start = first.replace(hour=0, minute=0, second=0, microsecond=0)
-    end = last.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    window = Window("", start.astimezone(UTC), end.astimezone(UTC))
+        return None
+    first, last = (moment.astimezone(place.zone).date() for moment in (extent.first, extent.last))
+    window = Window("", day_start(first, place.zone), day_start(last + timedelta(days=1), place.zone))
     first_day, *last_day = range_words(window.after, window.before, place.zone).split(" – ")
     when = f"between {first_day} and {last_day[0]}" if last_day else f"on {first_day}"
-    return {"when": when, "url": place.with_window(window).url()}
+    return {"count": extent.count, "when": when, "url": place.with_window(window).url()}
 
 
 def _mistake(request: HttpRequest, error: InvalidQuery) -> dict[str, Any]:
