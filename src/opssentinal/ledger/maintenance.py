@@ -6,9 +6,11 @@ into bundles whose bounds are multiples of 256 (a tile's width), which is also w
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.db import connection, transaction
@@ -30,26 +32,39 @@ _one_at_a_time = threading.Lock()
 def maintenance() -> Iterator[None]:
     """Hold the one lock under which compaction, pruning and erasure rewrite rows; raises Overloaded if it is taken.
 
-    Within a process a lock; between the processes and servers on one PostgreSQL an advisory lock of the session. On
-    SQLite the other process can only be the front, which never rewrites.
+    Within a process a lock; between processes and servers an advisory lock of the session on PostgreSQL, and on SQLite the
+    lock of a file beside the database.
     """
     if not _one_at_a_time.acquire(blocking=False):
         raise Overloaded("The ledger's maintenance is running already.", retry_after_s=10)
     try:
-        if connection.vendor != "postgresql":
+        with _advisory_lock() if connection.vendor == "postgresql" else _file_lock():
             yield
-            return
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ADVISORY_LOCK])
-            if not cursor.fetchone()[0]:
-                raise Overloaded("Another server is maintaining the ledger.", retry_after_s=10)
+    finally:
+        _one_at_a_time.release()
+
+
+@contextmanager
+def _advisory_lock() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ADVISORY_LOCK])
+        if not cursor.fetchone()[0]:
+            raise Overloaded("Another server is maintaining the ledger.", retry_after_s=10)
         try:
             yield
         finally:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [_ADVISORY_LOCK])
-    finally:
-        _one_at_a_time.release()
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_ADVISORY_LOCK])
+
+
+@contextmanager
+def _file_lock() -> Iterator[None]:
+    # Never the database file itself: closing it would drop SQLite's own locks.
+    with Path(f"{connection.settings_dict['NAME']}-maintenance").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Overloaded("Another process is maintaining the ledger.", retry_after_s=10) from error
+        yield
 
 
 def compact(*, until_seq: int | None = None, include_tail: bool = False) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 try:
@@ -29,11 +30,12 @@ from opssentinal.errors import ConfigError
 SQLITE_MIN = (3, 51, 3)
 BUSY_TIMEOUT_S = 5
 
-# auto_vacuum must come before the journal mode, which writes the first page of a new file and fixes it.
+# Of a new file only, and before the journal mode, which writes the first page and fixes it. On a file that is there this
+# would wait for the write lock, and with it every new connection for whoever is writing.
+_INIT_NEW_FILE = "PRAGMA auto_vacuum=INCREMENTAL;"
 # FULL: an acknowledged transaction is in the file system's hands for good, also in WAL mode. secure_delete: pruned text
 # is overwritten, not merely unlinked.
 _INIT = """
-PRAGMA auto_vacuum=INCREMENTAL;
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=FULL;
 PRAGMA secure_delete=ON;
@@ -88,7 +90,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         params = super().get_connection_params()
         params["timeout"] = BUSY_TIMEOUT_S
         self.transaction_mode = "IMMEDIATE"
-        self.init_commands = _INIT.split(";")
+        path = Path(str(self.settings_dict["NAME"]))
+        is_new = not path.exists() or path.stat().st_size == 0
+        self.init_commands = ((_INIT_NEW_FILE if is_new else "") + _INIT).split(";")
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
