@@ -38,7 +38,7 @@ PAGE_BODY_TIMEOUT_S = 30
 # over to each other with every commit.
 SWITCH_INTERVAL_S = 0.0005
 
-pages = get_wsgi_application()
+pages: Any = get_wsgi_application()
 
 
 class Front:
