@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -93,20 +94,24 @@ def _open(path: Path, *, memory_mb: int, threads: int) -> SearchStore:
     return DuckDBStore(path, memory_mb=memory_mb, threads=threads)
 
 
-def main(*, follows_parent: bool = False) -> None:
-    """Run until SIGTERM or SIGINT, or with `follows_parent` until the process that started us is gone."""
+def main(*, parent: int | None = None) -> None:
+    """Run until SIGTERM or SIGINT, or until the process `parent`, which started us, is gone.
+
+    It is named rather than asked for, since it may be gone before we come to ask.
+    """
     os.umask(0o077)  # the index, its log and what the engine spills hold the events' text
+    # The engine looks for pandas on the disk with every parameter it is given, half a millisecond each time.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    parent = os.getppid()
     requeue_interrupted()
     back = Back(CONFIG)
     back.start()
     _log.info("search answers at %s", CONFIG.search_socket)
     try:
         while not stopping.wait(_PARENT_LOOKS_S):
-            if follows_parent and os.getppid() != parent:
+            if parent is not None and os.getppid() != parent:
                 _log.warning("The front is gone; the back stops.")
                 break
     finally:
@@ -116,5 +121,5 @@ def main(*, follows_parent: bool = False) -> None:
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(prog="python -m opssentinal.back", description=__doc__)
-    arguments.parse_args()
-    main(follows_parent=True)
+    arguments.add_argument("--parent", type=int, help="the process whose end is ours")
+    main(parent=arguments.parse_args().parent)

@@ -164,9 +164,6 @@ class Feed:
         return self._made is not None and self._replace_at == 0.0
 
     def _throw_away(self, reason: Corrupt) -> None:
-        with self._changed:
-            self.is_rebuilding = True
-            self._changed.notify_all()
         self._damage = None
         try:
             self._index.discard(reason)

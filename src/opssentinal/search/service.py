@@ -240,10 +240,11 @@ def _ask(store: SearchStore, question: wire.AnyQuestion, stop: Interruption, pro
 
 
 async def _ended(work: asyncio.Future[Any], stop: Interruption) -> None:
-    """Return when the work has ended, stopping it as often as it takes. Its error stays in it."""
+    """Return when the work has ended, stopping it as often as it takes; whoever wants its result or error asks for it."""
     while not work.done():
         stop.cancel()
         await asyncio.wait([work], timeout=_STOP_AGAIN_S)
+    work.exception()
 
 
 class _Lane:

@@ -16,9 +16,11 @@ from opssentinal.search.answers import Bucket, Histogram
 _DAY_S: Final = 86_400
 _STEPS_S: Final = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200,
-    *(days * _DAY_S for days in (1, 2, 7, 14, 28, 91, 182, 364, 3640, 36_400, 364_000)),
+    *(days * _DAY_S for days in (1, 2, 7, 14, 28, 91, 182, 364, 3640, 36_400, 364_000, 3_640_000)),
 )  # fmt: skip
 # Every zone's offset is a multiple of a quarter of an hour nowadays, so that quarters can be put together to its days.
+# Room for a zone at both ends of the calendar.
+_FIRST_DAY, _LAST_DAY = 2, date.max.toordinal() - 1
 _QUARTER_US: Final = 900 * 1_000_000
 
 
@@ -54,18 +56,18 @@ def axis(first_us: int, end_us: int, buckets: int, tz: tzinfo) -> Axis:
     days = step_s // _DAY_S
     # Counted from a Monday, so that weeks begin on one.
     ordinal = (from_us(first_us).astimezone(tz).date().toordinal() - 1) // days * days + 1
-    starts = []
-    while True:
+    starts = [_day_us(ordinal, tz)]
+    while ordinal + days <= _LAST_DAY:
+        ordinal += days
         edge = _day_us(ordinal, tz)
-        if starts and edge >= end_us:
+        if edge >= end_us:
             return Axis(starts, edge, step_s, _QUARTER_US)
         starts.append(edge)
-        ordinal += days
+    return Axis(starts, end_us, step_s, _QUARTER_US)  # the calendar ends first
 
 
 def _day_us(ordinal: int, tz: tzinfo) -> int:
-    ordinal = min(max(ordinal, 2), date.max.toordinal() - 1)  # room for the zone at both ends of the calendar
-    return to_us(day_start(date.fromordinal(ordinal), tz))
+    return to_us(day_start(date.fromordinal(max(ordinal, _FIRST_DAY)), tz))
 
 
 def histogram(axis: Axis, counts: Iterable[tuple[int, str, int]], first: datetime, end: datetime) -> Histogram:

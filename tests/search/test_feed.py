@@ -1,0 +1,169 @@
+"""The index is disposable: whatever happens to its file or to the ledger, search becomes the ledger's copy again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from opssentinal.config import Config
+from opssentinal.events.model import Event, RecordedEvent
+from opssentinal.ledger import reader
+from opssentinal.ledger.pruning import prune
+from opssentinal.query import Filter
+from opssentinal.search.client import SearchClient
+from opssentinal.search.duckdb import DuckDBStore
+from tests.ledger.conftest import NOW_US, commit, reset_head
+from tests.search.conftest import running
+from tests.search.events import bundle_of, event, many, newest_first
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+
+def in_ledger() -> list[RecordedEvent]:
+    """Every event of the ledger."""
+    return [each for bundle in reader.bundles_after(0, 10**9) for each in bundle.events()]
+
+
+def equals_ledger(client: SearchClient) -> None:
+    """Search has exactly the events of the ledger."""
+    page = client.page(Filter(), limit=1000)
+    assert page.complete
+    assert page.events == newest_first(in_ledger())
+    status = client.status()
+    assert (status.error, status.rebuilding, status.position) == (None, False, status.ledger_size)
+
+
+def indexed(config: Config, events: Iterable[Event]) -> None:
+    """Record events and have a back index and leave them."""
+    commit(list(events))
+    with running(config) as (_, client):
+        equals_ledger(client)
+
+
+def _garbage(config: Config) -> None:
+    config.search_path.write_bytes(b"not an index at all" * 1000)
+
+
+def _truncated(config: Config) -> None:
+    content = config.search_path.read_bytes()
+    config.search_path.write_bytes(content[: len(content) // 2])
+
+
+def _empty(config: Config) -> None:
+    config.search_path.write_bytes(b"")
+
+
+def _damaged_block(config: Config) -> None:
+    """All but the headers is overwritten; the checksums tell."""
+    content = bytearray(config.search_path.read_bytes())
+    content[12_288:] = bytes(byte ^ 0x5A for byte in content[12_288:])
+    config.search_path.write_bytes(content)
+
+
+def _missing(config: Config) -> None:
+    config.search_path.unlink()
+
+
+def _other_layout(config: Config) -> None:
+    import duckdb
+
+    with duckdb.connect(str(config.search_path)) as connection:
+        connection.execute("UPDATE meta SET layout = '0 of old'")
+
+
+def _other_tables(config: Config) -> None:
+    import duckdb
+
+    config.search_path.unlink()
+    with duckdb.connect(str(config.search_path)) as connection:
+        connection.execute("CREATE TABLE somebody_elses (x INTEGER)")
+
+
+def _foreign(config: Config) -> None:
+    config.search_path.unlink()
+    store = DuckDBStore(config.search_path)
+    store.ingest([bundle_of(many(60, seed=9))])
+    store.close()
+
+
+def _ahead(config: Config) -> None:
+    store = DuckDBStore(config.search_path)
+    store.ingest([bundle_of(many(5, seed=9), store.position)])
+    store.close()
+
+
+def _leftover_log(config: Config) -> None:
+    config.search_path.with_name(config.search_path.name + ".wal").write_bytes(b"left over by a crash" * 100)
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        _garbage, _truncated, _empty, _damaged_block, _missing, _other_layout, _other_tables, _foreign, _ahead,
+        _leftover_log,
+    ],
+)  # fmt: skip
+def test_broken_index_is_built_again(config: Config, break_it: Callable[[Config], None]) -> None:
+    """A damaged, missing, outdated, foreign or too new index file is never fatal: search equals the ledger again."""
+    indexed(config, many(60))
+    break_it(config)
+    with running(config) as (_, client):
+        client.status()
+        equals_ledger(client)
+        commit([event(5)])
+        equals_ledger(client)
+
+
+def test_replaced_ledger_is_noticed_at_work(config: Config) -> None:
+    """The database is restored from elsewhere while the back runs: the index follows the new one."""
+    commit(many(50))
+    with running(config) as (_, client):
+        equals_ledger(client)
+        reset_head()
+        commit(many(30, seed=7))
+        client.status()
+        equals_ledger(client)
+        reset_head()
+        commit(many(80, seed=8))
+        client.status()
+        equals_ledger(client)
+
+
+def test_pruned_events_are_forgotten(config: Config) -> None:
+    """What retention prunes disappears from search by itself, and its bytes from the file."""
+    secret = "Zacharias-Quarrington"
+    commit([event(at, message=f"{secret} {at}" * 20) for at in range(512)], NOW_US)
+    commit(many(100), NOW_US + 10_000_000)
+    with running(config) as (_, client):
+        assert client.extent(Filter()).count == 612
+        prune(NOW_US + 1)
+        assert client.extent(Filter()).count == 100
+        equals_ledger(client)
+    assert secret.encode() not in config.search_path.read_bytes()
+
+
+def test_reindex_builds_the_same_again(config: Config) -> None:
+    """Reindexing tells its progress, leaves one file, and what is recorded meanwhile is there too."""
+    indexed(config, many(300))
+    with running(config) as (_, client):
+        said: list[tuple[int, int]] = []
+
+        def progress(done: int, total: int) -> None:
+            said.append((done, total))
+
+        client.reindex(progress)
+        commit([event(1)])
+        equals_ledger(client)
+        assert all(done <= total for done, total in said)
+    assert sorted(path.name for path in config.data_dir.glob("search*")) == ["search.duckdb"]
+
+
+def test_starts_with_an_empty_ledger(config: Config) -> None:
+    """With nothing recorded everything is answered, with nothing."""
+    with running(config) as (_, client):
+        assert client.page(Filter()).events == []
+        overview = client.overview(Filter(), ["action", "target_type"])
+        assert overview.facets == {"action": [], "target_type": []}
+        assert overview.extent.count == 0
+        assert client.status().rows == 0
