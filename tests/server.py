@@ -52,6 +52,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start and return when `/readyz` answers; raises with the log's end if it does not come up."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "opssentinal", "serve", "--port", str(self.port)],
@@ -79,7 +80,11 @@ class ServerProcess:
             if status == 200:
                 ready = json.loads(body)
                 search = ready["search"]
-                if search.get("available") and not search["rebuilding"] and search["position"] == ready["ledger"]["size"]:
+                if (
+                    search.get("available")
+                    and not search["rebuilding"]
+                    and search["position"] == ready["ledger"]["size"]
+                ):
                     return
             time.sleep(0.1)
         raise AssertionError(f"Search did not come up:\n{self.log.read_text()[-4000:]}")
@@ -122,7 +127,9 @@ class ServerProcess:
         finally:
             connection.close()
 
-    def command(self, *args: str, check: bool = True, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *args: str, check: bool = True, stdin: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run an `opssentinal` command on this server's data directory."""
         done = subprocess.run(
             [sys.executable, "-m", "opssentinal", *args],
@@ -134,7 +141,9 @@ class ServerProcess:
             timeout=120,
         )
         if check and done.returncode:
-            raise AssertionError(f"opssentinal {' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+            raise AssertionError(
+                f"opssentinal {' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
         return done
 
     def api_key(self, *scopes: str, source: str = "tests") -> str:

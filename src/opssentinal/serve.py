@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -69,7 +70,8 @@ class Back:
         failures = 0
         while not self._stopping.is_set():
             # A group of its own: Ctrl-C reaches us alone, and we stop it in our order.
-            process = self._process = subprocess.Popen([sys.executable, "-m", "opssentinal.back"], start_new_session=True)
+            command = [sys.executable, "-m", "opssentinal.back", "--parent", str(os.getpid())]
+            process = self._process = subprocess.Popen(command, start_new_session=True)
             started = time.monotonic()
             status = process.wait()
             if self._stopping.is_set():
