@@ -24,6 +24,7 @@ django.setup()
 from opssentinal.config import Config
 from opssentinal.exports.jobs import requeue_interrupted, run_queued_exports
 from opssentinal.followers.runner import Runner, Task
+from opssentinal.ledger.head import head
 from opssentinal.ledger.maintenance import compact
 from opssentinal.retention.jobs import cleanup_if_due, prune_if_due
 from opssentinal.search.duckdb import DuckDBStore
@@ -35,14 +36,27 @@ from opssentinal.settings import CONFIG
 
 _log = logging.getLogger("opssentinal.back")
 _PARENT_LOOKS_S = 0.5
+_COMPACTION_LOOKS_MAX = 30
+_COMPACTION_PAUSE_S = 0.05
 
 
 def _exports(stop: threading.Event) -> None:
     run_queued_exports(stop)
 
 
-def _compact(_: threading.Event) -> None:
-    compact()
+class _IdleCompaction:
+    """Compacts when nothing has been appended since the last look, and at the latest every quarter of an hour."""
+
+    def __init__(self) -> None:
+        self._size = -1
+        self._looks = 0
+
+    def __call__(self, stop: threading.Event) -> None:
+        size, self._looks = head().size, self._looks + 1
+        if size == self._size or self._looks >= _COMPACTION_LOOKS_MAX:
+            self._looks = 0
+            compact(pause=lambda: stop.wait(_COMPACTION_PAUSE_S))
+        self._size = size
 
 
 def _retention(_: threading.Event) -> None:
@@ -56,7 +70,7 @@ def _cleanup(_: threading.Event) -> None:
 # The scheduled work of the product. Names are what `SearchClient.poke` takes and the status shows.
 TASKS: tuple[Task, ...] = (
     Task("exports", every_s=1, run=_exports),
-    Task("compaction", every_s=60, run=_compact, first_s=30),
+    Task("compaction", every_s=30, run=_IdleCompaction(), first_s=30),
     Task("retention", every_s=300, run=_retention, first_s=20),
     Task("cleanup", every_s=300, run=_cleanup, first_s=40),
 )

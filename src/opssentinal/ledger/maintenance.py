@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 from django.db import connection, transaction
 
 from opssentinal.errors import IntegrityError, Overloaded
-from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row, pack
+from opssentinal.ledger.bundle import Bundle, from_row, pack
 from opssentinal.ledger.head import head, lock_head
+from opssentinal.ledger.reader import read_range
 
 ALIGNMENT = 256
 BUNDLE_EVENTS = 2_048
-_COMPACTED_LEVEL = 9
+_COMPACTED_LEVEL = 6
 _EVENTS_AT_ONCE = 16_384
 _ADVISORY_LOCK = 0x6F70734D  # "opsM"; any number that nothing else in this database uses
 
@@ -67,12 +68,15 @@ def _file_lock() -> Iterator[None]:
         yield
 
 
-def compact(*, until_seq: int | None = None, include_tail: bool = False) -> int:
+def compact(
+    *, until_seq: int | None = None, include_tail: bool = False, pause: Callable[[], object] | None = None
+) -> int:
     """Merge small bundles into aligned ones of BUNDLE_EVENTS; return how many rows that saved.
 
     Each step is a transaction of its own, so writers wait a few milliseconds at most and a stop loses nothing. The newest
     events stay as they are until a whole bundle of them has gathered; with `include_tail` they are merged up to the last
-    multiple of 256, which pruning wants. Only bundles below `until_seq` are looked at.
+    multiple of 256, which pruning wants. Only bundles below `until_seq` are looked at. `pause` is called between steps; a
+    true answer stops.
     """
     saved = 0
     with maintenance():
@@ -82,6 +86,8 @@ def compact(*, until_seq: int | None = None, include_tail: bool = False) -> int:
             first_seq, end_seq = run
             saved += _merge(first_seq, end_seq)
             position = end_seq
+            if pause is not None and pause():
+                break
     return saved
 
 
@@ -139,29 +145,26 @@ def _bounds(first_seq: int, end_seq: int, include_tail: bool) -> Iterator[tuple[
 
 
 def _merge(first_seq: int, end_seq: int) -> int:
-    """Rewrite the rows of a range as aligned ones; return how many fewer they are. Every leaf hash is compared."""
+    """Rewrite the rows of a range as aligned ones; return how many fewer they are.
+
+    Reading, compressing and comparing every leaf hash happen before the transaction, which only swaps the rows: writers of
+    other processes wait for it by polling, and would starve behind longer ones. Nobody else rewrites these rows meanwhile,
+    since we hold the maintenance lock; that they are the same number of rows is checked all the same.
+    """
+    old = list(read_range(first_seq, end_seq))
+    if not old or old[0].first_seq != first_seq or old[-1].end_seq != end_seq or any(b.is_pruned for b in old):
+        raise IntegrityError(f"The bundles from seq {first_seq} to {end_seq} changed under maintenance.")
+    new = [_as_row(bundle) for bundle in _rebundled(old)]
+    before = [leaf for bundle in old for leaf in bundle.leaf_hashes()]
+    if [leaf for row in new for leaf in from_row(row).leaf_hashes()] != before:
+        raise IntegrityError(f"Compaction would change the events from seq {first_seq} to {end_seq}.")
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         lock_head(cursor)
-        cursor.execute(
-            f"SELECT {COLUMNS} FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s ORDER BY first_seq",
-            [first_seq, end_seq],
-        )
-        old = [from_row(row) for row in cursor.fetchall()]
-        if not old or old[0].first_seq != first_seq or old[-1].end_seq != end_seq or any(b.is_pruned for b in old):
-            raise IntegrityError(f"The bundles from seq {first_seq} to {end_seq} changed under maintenance.")
-        new = list(_rebundled(old))
         cursor.execute("DELETE FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s", [first_seq, end_seq])
         if cursor.rowcount != len(old):
             raise IntegrityError(f"Compaction deleted {cursor.rowcount} bundles instead of {len(old)}.")
-        for bundle in new:
-            insert(cursor, bundle, _COMPACTED_LEVEL)
-        before = [leaf for bundle in old for leaf in bundle.leaf_hashes()]
-        cursor.execute(
-            f"SELECT {COLUMNS} FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s ORDER BY first_seq",
-            [first_seq, end_seq],
-        )
-        if [leaf for row in cursor.fetchall() for leaf in from_row(row).leaf_hashes()] != before:
-            raise IntegrityError(f"Compaction changed the events from seq {first_seq} to {end_seq}.")
+        for row in new:
+            cursor.execute("INSERT INTO ledger_bundle VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", row)
     return len(old) - len(new)
 
 
@@ -180,10 +183,6 @@ def _rebundled(old: Sequence[Bundle]) -> Iterator[Bundle]:
         )  # fmt: skip
 
 
-def insert(cursor: Any, bundle: Bundle, level: int) -> None:
-    """Write a bundle that has its text as a row, compressed at zstd `level`."""
-    columns = [pack(lines, level) for lines in (bundle.heads, bundle.whos, bundle.whats)]
-    cursor.execute(
-        "INSERT INTO ledger_bundle VALUES (%s, %s, %s, %s, %s, %s, %s, NULL)",
-        [bundle.first_seq, bundle.count, bundle.recorded_from_us, bundle.recorded_to_us, *columns],
-    )
+def _as_row(bundle: Bundle) -> tuple[Any, ...]:
+    columns = [pack(lines, _COMPACTED_LEVEL) for lines in (bundle.heads, bundle.whos, bundle.whats)]
+    return (bundle.first_seq, bundle.count, bundle.recorded_from_us, bundle.recorded_to_us, *columns, None)

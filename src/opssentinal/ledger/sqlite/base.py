@@ -28,7 +28,8 @@ from django.db.backends.sqlite3 import base
 from opssentinal.errors import ConfigError
 
 SQLITE_MIN = (3, 51, 3)
-BUSY_TIMEOUT_S = 5
+# For writers of other processes, which poll: long enough to find a gap beside a server under full load.
+BUSY_TIMEOUT_S = 20
 
 # Of a new file only, and before the journal mode, which writes the first page and fixes it. On a file that is there this
 # would wait for the write lock, and with it every new connection for whoever is writing.
