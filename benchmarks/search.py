@@ -71,15 +71,16 @@ def fill(store: DuckDBStore, count: int) -> None:
 
 
 def _bundles(first: int, count: int) -> Iterator[Bundle]:
-    """Batches of the feed's size, four events a second, with the times of arrival a little behind."""
+    """Batches of the feed's size, spread over 90 days, with the times of arrival a little behind."""
     kinds = [msgspec.convert(event, Event, strict=False) for event in synthetic_events(min(count, _DIFFERENT))]
     end_us = time.time_ns() // 1000
+    spacing_us = 90 * 86_400 * 1_000_000 // count
     while first < count:
         size = min(BATCH_EVENTS, count - first)
         events: list[Event] = []
         for seq in range(first, first + size):
             event = kinds[seq * 7919 % len(kinds)]
-            at = from_us(end_us - (count - seq) * 250_000)
+            at = from_us(end_us - (count - seq) * spacing_us)
             events.append(
                 msgspec.structs.replace(
                     event, id=None, occurred_at=at - timedelta(milliseconds=seq % 900), source=event.source or "bench"

@@ -36,9 +36,7 @@ _TEXT_COLUMNS: Final = (
     "target_type", "target_id", "target_name", "target_email", "message",
 )  # fmt: skip
 _JSON_COLUMNS: Final = ("more_targets", "changes", "metadata")
-_HASHED: Final = frozenset(
-    ("actor_id", "actor_name", "actor_email", "target_id", "target_name", "target_email", "session_id", "request_id")
-)
+_HASHED: Final = frozenset(("session_id", "request_id"))
 
 
 class Folded(NamedTuple):
@@ -70,17 +68,10 @@ class Condition:
         return " AND ".join(self._parts) or "true"
 
 
-def condition_of(
-    filter: Filter, fold: Fold, *, head: int | None = None, without: Iterable[str] = (), timeless: bool = False
-) -> Condition:
-    """The condition of a filter, of events below `head`; terms of the fields `without` are left out, as is the time range
-    where `timeless`.
-    """
+def condition_of(filter: Filter, fold: Fold, *, head: int | None = None, without: Iterable[str] = ()) -> Condition:
+    """The condition of a filter, of events below `head`; terms of the fields `without` are left out."""
     condition = Condition()
-    if not timeless and filter.after is not None:
-        condition.add("occurred_us >= ?", to_us(filter.after))
-    if not timeless and filter.before is not None:
-        condition.add("occurred_us < ?", to_us(filter.before))
+    _add_time_range(condition, filter)
     if head is not None:
         condition.add("seq < ?", head)
     terms = [term for term in filter.terms if term.field not in without]
@@ -88,10 +79,19 @@ def condition_of(
     for term in terms:
         sql, parameters = compiler.term(term)
         condition.add(f"NOT {sql}" if term.negated else sql, *parameters)
+        if term.field == "target" and not term.negated and all(len(pieces(value)) == 1 for value in term.values):
+            condition.add(*compiler.target_candidates(term, filter))
     for phrase in filter.text:
         sql, parameters = compiler.phrase(phrase)
         condition.add(f"NOT {sql}" if phrase.negated else sql, *parameters)
     return condition
+
+
+def _add_time_range(condition: Condition, filter: Filter) -> None:
+    if filter.after is not None:
+        condition.add("occurred_us >= ?", to_us(filter.after))
+    if filter.before is not None:
+        condition.add("occurred_us < ?", to_us(filter.before))
 
 
 def add_bound(condition: Condition, after: Position, *, newest: bool) -> None:
@@ -157,6 +157,20 @@ class _Compiler:
         in_text = [self._like(column, plain, fold=True) for column in _TEXT_COLUMNS]
         escaped = tuple(map(in_json, plain))
         return _any(in_text + [self._like(column, escaped, fold=True) for column in _JSON_COLUMNS])
+
+    def target_candidates(self, term: Term, filter: Filter) -> tuple[Any, ...]:
+        """A condition that follows from the term, made of numbers alone: the rows whose hashes agree, or that have more
+        targets. Only for those does the engine then unpack the names; an OR over three columns would unpack them all.
+        """
+        hashes = sorted({self._folded[pieces(value)[0]].lower_hash for value in term.values})
+        among = f"IN ({_marks(hashes)})"
+        inner = Condition()
+        _add_time_range(inner, filter)
+        inner.add(
+            f"(target_id_h {among} OR target_name_h {among} OR target_email_h {among} OR more_targets <> '')",
+            *hashes * 3,
+        )
+        return f"seq IN (SELECT seq FROM event WHERE {inner.sql})", *inner.parameters
 
     def _equal(self, column: str, texts: Sequence[str], *, fold: bool) -> tuple[str, list[Any]]:
         folded = [self._folded[text] for text in texts]

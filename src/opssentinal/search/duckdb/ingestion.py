@@ -109,7 +109,7 @@ _NUMBERS: Final[dict[str, str]] = {
     ),
 }
 _HASHES: Final[dict[str, str]] = {
-    name: hash16(name.removesuffix("_h"), folded=name.startswith(("actor", "target")))
+    name: hash16(name.removesuffix("_h"), folded=name.startswith("target"))
     for name in EVENT_COLUMNS
     if name.endswith("_h")
 }

@@ -32,6 +32,8 @@ from opssentinal.search.interruption import Interruption
 
 # Rows nearer than this are read together: the engine reads 2,048 rows at a time anyway.
 _NEAR_ROWS: Final = 2_048
+# More events than this are counted where they are rather than copied first.
+_KEPT_EVENTS_MAX: Final = 300_000
 # Value and label of a facet, both columns of `event`.
 _FACETS: Final[dict[str, tuple[str, str | None]]] = {
     "action": ("action", None),
@@ -82,25 +84,19 @@ class Questions:
         self, filter: Filter, fields: Sequence[str], values: int, buckets: int, tz: str, head: int | None
     ) -> Overview:
         """See SearchStore.overview."""
-        if is_costly(filter):
-            # The texts are looked at once; what matches is kept for all the counting.
-            self._keep_hits(filter, head)
-            extent = self._extent(Condition(), "hit")
-            histogram = self._histogram(filter, Condition(), extent, buckets, tz, "hit")
-            return Overview(self._facets(filter, fields, values, head, "hit"), histogram, extent)
         condition = condition_of(filter, self.fold, head=head)
-        extent = self._extent(condition)
-        histogram = self._histogram(filter, condition, extent, buckets, tz)
-        return Overview(self._facets(filter, fields, values, head), histogram, extent)
+        hits = self._kept_hits(filter, condition, fields)
+        over, table = (Condition(), hits) if hits else (condition, "event")
+        extent = self._extent(over, table)
+        histogram = self._histogram(filter, over, extent, buckets, tz, table)
+        return Overview(self._facets(filter, fields, values, head, hits), histogram, extent)
 
     def facets(
         self, filter: Filter, fields: Sequence[str], values: int, head: int | None
     ) -> dict[str, list[FacetValue]]:
         """See SearchStore.facets."""
-        if is_costly(filter):
-            self._keep_hits(filter, head)
-            return self._facets(filter, fields, values, head, "hit")
-        return self._facets(filter, fields, values, head)
+        hits = self._kept_hits(filter, condition_of(filter, self.fold, head=head), fields) if len(fields) > 1 else None
+        return self._facets(filter, fields, values, head, hits)
 
     def histogram(self, filter: Filter, buckets: int, tz: str, head: int | None) -> Histogram:
         """See SearchStore.histogram."""
@@ -174,14 +170,23 @@ class Questions:
             found |= {row[0]: event_of(row) for row in self._rows(" UNION ALL ".join(parts))}
         return found
 
-    def _keep_hits(self, filter: Filter, head: int | None) -> None:
-        condition = condition_of(filter, self.fold, head=head)
-        columns = dict.fromkeys(column for pair in _FACETS.values() for column in pair if column is not None)
+    def _kept_hits(self, filter: Filter, condition: Condition, fields: Sequence[str]) -> str | None:
+        """Keep what the counting needs of the events that match, and return the name of that table: the condition is then
+        asked once instead of once per field. None where that does not pay: nothing but a time range, or very many events.
+        """
+        if not filter.terms and not filter.text:
+            return None
+        if not is_costly(filter) and self._extent(condition).count > _KEPT_EVENTS_MAX:
+            return None
+        wanted = [column for field in fields if field in _FACETS for column in _FACETS[field] if column is not None]
+        if any(field in _MORE_FACETS for field in fields):
+            wanted.append("more_targets")
+        columns = dict.fromkeys(["occurred_us", "outcome", *wanted])
         self._rows(
-            f"CREATE OR REPLACE TEMP TABLE hit AS SELECT occurred_us, more_targets, {', '.join(columns)} "
-            f"FROM event WHERE {condition.sql}",
+            f"CREATE OR REPLACE TEMP TABLE hit AS SELECT {', '.join(columns)} FROM event WHERE {condition.sql}",
             condition.parameters,
         )
+        return "hit"
 
     def _facets(
         self, filter: Filter, fields: Sequence[str], values: int, head: int | None, hits: str | None = None
