@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from opssentinal.errors import IntegrityError
 from opssentinal.events.decoding import same_content
@@ -35,16 +35,34 @@ def append(events: Sequence[Event], *, now_us: int | None = None) -> list[Receip
         raise RuntimeError("append() runs inside a transaction, which decides whether the events happened")
     if not events:
         return []
+    now_us = time.time_ns() // 1000 if now_us is None else now_us
     with connection.cursor() as cursor:
         head = lock_head(cursor)
-        taken = event_ids.find(cursor, events)
-        fresh, receipts = _without_repeats(events, taken, head.size)
+        recorded_at_us = max(now_us, head.recorded_at_us)
+        if _take_ids(cursor, events, head.size):
+            return _write(cursor, head, events, recorded_at_us)
+        fresh, receipts = _without_repeats(events, event_ids.find(cursor, events), head.size)
         if fresh:
-            now_us = time.time_ns() // 1000 if now_us is None else now_us
-            ids = _write(cursor, head, fresh, max(now_us, head.recorded_at_us))
-            accepted = iter(ids)
+            event_ids.insert(cursor, fresh, head.size)
+            accepted = iter(_write(cursor, head, fresh, recorded_at_us))
             receipts = [receipt or next(accepted) for receipt in receipts]
     return [receipt for receipt in receipts if receipt is not None]
+
+
+def _take_ids(cursor: Any, events: Sequence[Event], first_seq: int) -> bool:
+    """Take the ids of all events, or none and return False where one of them is taken, here or earlier in the batch.
+
+    Trying costs half of asking first, and nearly every batch is new.
+    """
+    if all(event.id is None for event in events):
+        return True
+    savepoint = transaction.savepoint()
+    wanted = sum(event.id is not None for event in events)
+    if event_ids.insert(cursor, events, first_seq) == wanted:
+        transaction.savepoint_commit(savepoint)
+        return True
+    transaction.savepoint_rollback(savepoint)
+    return False
 
 
 def _without_repeats(
@@ -54,8 +72,6 @@ def _without_repeats(
 
     The receipts hold None where an event is new.
     """
-    if not taken and all(event.id is None for event in events):
-        return list(events), [None] * len(events)
     recorded = read_events(taken.values())
     fresh: list[Event] = []
     receipts: list[Receipt | None] = []
@@ -80,7 +96,7 @@ def _without_repeats(
     return fresh, receipts
 
 
-def _write(cursor: Any, head: Head, events: list[Event], recorded_at_us: int) -> list[Receipt]:
+def _write(cursor: Any, head: Head, events: Sequence[Event], recorded_at_us: int) -> list[Receipt]:
     # The root does not say how many entries there are (5 and 6 have frontiers of the same shape), the bundles do.
     cursor.execute("SELECT first_seq + count FROM ledger_bundle ORDER BY first_seq DESC LIMIT 1")
     last = cursor.fetchone()
@@ -94,7 +110,6 @@ def _write(cursor: Any, head: Head, events: list[Event], recorded_at_us: int) ->
         [head.size, len(events), recorded_at_us, recorded_at_us, pack(heads), pack(whos), pack(whats)],
     )
     tiles.extend(cursor, growth)
-    event_ids.insert(cursor, events, head.size)
     write_head(
         cursor, Head(growth.frontier.size, growth.frontier.root(), growth.frontier, head.minimum_index, recorded_at_us)
     )

@@ -66,9 +66,7 @@ class Bundle:
         if self.is_pruned:
             kept = self.pruned_leaf_hashes
             return [kept[at : at + HASH_BYTES] for at in range(0, len(kept), HASH_BYTES)]
-        return leaf_hashes(
-            EncodedEvent(*lines).entry for lines in zip(self.heads, self.whos, self.whats, strict=True)
-        )
+        return leaf_hashes(EncodedEvent(*lines).entry for lines in zip(self.heads, self.whos, self.whats, strict=True))
 
 
 def pack(lines: Sequence[bytes], level: int = 3) -> bytes:
@@ -102,5 +100,7 @@ def from_row(row: tuple[Any, ...]) -> Bundle:
         return Bundle(first_seq, count, recorded_from_us, recorded_to_us, [], [], [], kept)
     head_lines, who_lines, what_lines = (unpack(bytes(column)) for column in (heads, whos, whats))
     if not len(head_lines) == len(who_lines) == len(what_lines) == count:
-        raise IntegrityError(f"The bundle at seq {first_seq} does not hold {count} events.", hint="Run opssentinal fsck.")
+        raise IntegrityError(
+            f"The bundle at seq {first_seq} does not hold {count} events.", hint="Run opssentinal fsck."
+        )
     return Bundle(first_seq, count, recorded_from_us, recorded_to_us, head_lines, who_lines, what_lines)

@@ -40,23 +40,28 @@ def seqs_of(id_: UUID) -> list[int]:
         return [seq for (seq,) in cursor.fetchall()]
 
 
-def insert(cursor: Any, events: Sequence[Event], first_seq: int) -> None:
-    """Take the ids of freshly appended events, whose seqs count up from `first_seq`."""
-    brought = [(event.source or "", event.id, seq) for seq, event in enumerate(events, first_seq) if event.id is not None]
+def insert(cursor: Any, events: Sequence[Event], first_seq: int) -> int:
+    """Take the ids of events whose seqs count up from `first_seq`; return how many of them were free."""
+    brought = [
+        (event.source or "", event.id, seq) for seq, event in enumerate(events, first_seq) if event.id is not None
+    ]
     numbers = {
         source: _source_number(cursor, source) or _add_source(cursor, source) for source in {row[0] for row in brought}
     }
     stored = _stored()
     rows = [(numbers[source], stored(id_), seq) for source, id_, seq in brought]
     if not rows:
-        return
+        return 0
     if connection.vendor == "postgresql":
         columns = [list(column) for column in zip(*rows, strict=True)]
         cursor.execute(
-            "INSERT INTO ledger_event_id SELECT * FROM unnest(%s::integer[], %s::uuid[], %s::bigint[])", columns
+            "INSERT INTO ledger_event_id SELECT * FROM unnest(%s::integer[], %s::uuid[], %s::bigint[]) "
+            "ON CONFLICT DO NOTHING",
+            columns,
         )
     else:
-        cursor.executemany("INSERT INTO ledger_event_id VALUES (%s, %s, %s)", rows)
+        cursor.executemany("INSERT INTO ledger_event_id VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", rows)
+    return int(cursor.rowcount)
 
 
 def delete(cursor: Any, keys: Iterable[tuple[str, UUID]], end_seq: int) -> int:
@@ -81,7 +86,8 @@ def delete(cursor: Any, keys: Iterable[tuple[str, UUID]], end_seq: int) -> int:
 def _select(cursor: Any, source_number: int, ids: list[UUID]) -> Iterable[tuple[UUID, int]]:
     for clause, param in _in_clauses(ids):
         cursor.execute(
-            f"SELECT event_id, seq FROM ledger_event_id WHERE source_id = %s AND event_id {clause}", [source_number, *param]
+            f"SELECT event_id, seq FROM ledger_event_id WHERE source_id = %s AND event_id {clause}",
+            [source_number, *param],
         )
         for id_, seq in cursor.fetchall():
             yield (id_ if isinstance(id_, UUID) else UUID(bytes=bytes(id_))), seq
@@ -114,7 +120,9 @@ def _source_number(cursor: Any, name: str) -> int | None:
 
 def _add_source(cursor: Any, name: str) -> int:
     # The head row is locked, so nobody else adds a source meanwhile.
-    cursor.execute("INSERT INTO ledger_source (id, name) SELECT coalesce(max(id), 0) + 1, %s FROM ledger_source", [name])
+    cursor.execute(
+        "INSERT INTO ledger_source (id, name) SELECT coalesce(max(id), 0) + 1, %s FROM ledger_source", [name]
+    )
     number = _source_number(cursor, name)
     assert number is not None
     return number

@@ -16,7 +16,9 @@ def database_settings(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     name = unquote(parts.path.lstrip("/"))
     if not name:
-        raise ConfigError("OPSSENTINAL_DATABASE_URL names no database.", hint="postgresql://user:password@host:5432/name")
+        raise ConfigError(
+            "OPSSENTINAL_DATABASE_URL names no database.", hint="postgresql://user:password@host:5432/name"
+        )
     options: dict[str, Any] = dict(parse_qsl(parts.query))
     host = options.pop("host", None) or parts.hostname or ""
     return {

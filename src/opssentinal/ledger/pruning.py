@@ -40,7 +40,8 @@ def preview(before_us: int) -> PruneReport:
         end = cursor.fetchone()[0]
         end = head().size if end is None else end
         cursor.execute(
-            "SELECT min(recorded_from_us) FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s", [minimum_index, end]
+            "SELECT min(recorded_from_us) FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s",
+            [minimum_index, end],
         )
         oldest_us = cursor.fetchone()[0]
     target = max(end - end % ALIGNMENT, minimum_index)
