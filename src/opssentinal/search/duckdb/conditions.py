@@ -6,8 +6,8 @@ No value ever becomes part of the SQL text. No column is NULL, so NOT needs no t
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -36,7 +36,7 @@ _TEXT_COLUMNS: Final = (
     "target_type", "target_id", "target_name", "target_email", "message",
 )  # fmt: skip
 _JSON_COLUMNS: Final = ("more_targets", "changes", "metadata")
-_HASHED: Final = frozenset(("session_id", "request_id"))
+_HASHED: Final = frozenset(("target_id", "target_name", "target_email", "session_id", "request_id"))
 
 
 class Folded(NamedTuple):
@@ -47,7 +47,14 @@ class Folded(NamedTuple):
     lower_hash: int
 
 
-Fold = Callable[[Sequence[str]], dict[str, Folded]]
+class Engine(Protocol):
+    """What compiling needs to ask the engine."""
+
+    def fold(self, texts: Sequence[str]) -> dict[str, Folded]:
+        """The texts in its lower case, with their hashes."""
+
+    def few_seqs(self, sql: str, parameters: Sequence[Any]) -> list[int] | None:
+        """What a question for seqs finds, if it is few enough to be written out; else None."""
 
 
 class Condition:
@@ -68,19 +75,17 @@ class Condition:
         return " AND ".join(self._parts) or "true"
 
 
-def condition_of(filter: Filter, fold: Fold, *, head: int | None = None, without: Iterable[str] = ()) -> Condition:
+def condition_of(filter: Filter, engine: Engine, *, head: int | None = None, without: Iterable[str] = ()) -> Condition:
     """The condition of a filter, of events below `head`; terms of the fields `without` are left out."""
     condition = Condition()
     _add_time_range(condition, filter)
     if head is not None:
         condition.add("seq < ?", head)
     terms = [term for term in filter.terms if term.field not in without]
-    compiler = _Compiler(fold(_texts(terms, filter.text)))
+    compiler = _Compiler(engine, engine.fold(_texts(terms, filter.text)), filter)
     for term in terms:
         sql, parameters = compiler.term(term)
         condition.add(f"NOT {sql}" if term.negated else sql, *parameters)
-        if term.field == "target" and not term.negated and all(len(pieces(value)) == 1 for value in term.values):
-            condition.add(*compiler.target_candidates(term, filter))
     for phrase in filter.text:
         sql, parameters = compiler.phrase(phrase)
         condition.add(f"NOT {sql}" if phrase.negated else sql, *parameters)
@@ -123,8 +128,10 @@ def in_json(text: str) -> str:
 
 
 class _Compiler:
-    def __init__(self, folded: dict[str, Folded]) -> None:
+    def __init__(self, engine: Engine, folded: dict[str, Folded], filter: Filter) -> None:
+        self._engine = engine
         self._folded = folded
+        self._filter = filter
 
     def term(self, term: Term) -> tuple[str, list[Any]]:
         """One of the term's values."""
@@ -139,16 +146,18 @@ class _Compiler:
                 return f"id IN ({_marks(term.values)})".replace("?", "?::UUID"), list(term.values)
         columns = _COLUMNS[term.field]
         fold = FIELDS[term.field].folds_case
-        exact = [value for value in term.values if len(pieces(value)) == 1]
+        exact = [pieces(value)[0] for value in term.values if len(pieces(value)) == 1]
+        patterns = [pieces(value) for value in term.values if len(pieces(value)) > 1]
         options: list[tuple[str, list[Any]]] = []
+        is_exact_target = term.field == "target" and not term.negated and not patterns
+        if is_exact_target and (seqs := self._seqs_of_targets(exact)) is not None:
+            return f"seq IN ({', '.join(f'{seq:d}' for seq in seqs)})" if seqs else "false", []
         if exact:
-            texts = [pieces(value)[0] for value in exact]
-            options += [self._equal(column, texts, fold=fold) for column in columns]
-        for value in term.values:
-            if len(parts := pieces(value)) > 1:
-                options += [self._like(column, parts, fold=fold) for column in columns]
-        if term.field in _MORE_TARGETS:
-            options += [self._more_targets(pieces(value), _MORE_TARGETS[term.field]) for value in term.values]
+            options += [self._equal(column, exact, fold=fold) for column in columns]
+        for parts in patterns:
+            options += [self._like(column, parts, fold=fold) for column in columns]
+        if places := _MORE_TARGETS.get(term.field):
+            options += [self._more_targets(pieces(value), places) for value in term.values]
         return _any(options)
 
     def phrase(self, phrase: Phrase) -> tuple[str, list[Any]]:
@@ -158,19 +167,23 @@ class _Compiler:
         escaped = tuple(map(in_json, plain))
         return _any(in_text + [self._like(column, escaped, fold=True) for column in _JSON_COLUMNS])
 
-    def target_candidates(self, term: Term, filter: Filter) -> tuple[Any, ...]:
-        """A condition that follows from the term, made of numbers alone: the rows whose hashes agree, or that have more
-        targets. Only for those does the engine then unpack the names; an OR over three columns would unpack them all.
+    def _seqs_of_targets(self, texts: Sequence[str]) -> list[int] | None:
+        """The seqs of the events with these targets, unless they are many, which the newest page finds soon anyway.
+
+        One question per column: in each the engine reads the hashes and then the few texts that agree, while one question
+        with OR would unpack three columns of names (60 ms instead of 9 in a million rows).
         """
-        hashes = sorted({self._folded[pieces(value)[0]].lower_hash for value in term.values})
-        among = f"IN ({_marks(hashes)})"
-        inner = Condition()
-        _add_time_range(inner, filter)
-        inner.add(
-            f"(target_id_h {among} OR target_name_h {among} OR target_email_h {among} OR more_targets <> '')",
-            *hashes * 3,
-        )
-        return f"seq IN (SELECT seq FROM event WHERE {inner.sql})", *inner.parameters
+        options = [self._equal(column, texts, fold=True) for column in _COLUMNS["target"]]
+        more, parameters = _any(self._more_targets((text,), _MORE_TARGETS["target"]) for text in texts)
+        options.append((f"more_targets <> '' AND {more}", parameters))
+        branches, values = [], []
+        for sql, parameters in options:
+            branch = Condition()
+            _add_time_range(branch, self._filter)
+            branch.add(sql, *parameters)
+            branches.append(f"SELECT seq FROM event WHERE {branch.sql}")
+            values += branch.parameters
+        return self._engine.few_seqs(" UNION ".join(branches), values)
 
     def _equal(self, column: str, texts: Sequence[str], *, fold: bool) -> tuple[str, list[Any]]:
         folded = [self._folded[text] for text in texts]
@@ -179,7 +192,7 @@ class _Compiler:
         if column not in _HASHED:
             return sql, parameters
         hashes = sorted({each.lower_hash if fold else each.hash for each in folded})
-        return f"({column}_h IN ({_marks(hashes)}) AND {sql})", [*hashes, *parameters]
+        return f"({_one_of(f'{column}_h', hashes)[0]} AND {sql})", [*hashes, *parameters]
 
     def _like(self, column: str, parts: tuple[str, ...], *, fold: bool) -> tuple[str, list[Any]]:
         """The column matches a pattern of more than one piece; the engine is fastest with its own words for the common."""

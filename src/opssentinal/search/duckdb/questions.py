@@ -32,6 +32,7 @@ from opssentinal.search.interruption import Interruption
 
 # Rows nearer than this are read together: the engine reads 2,048 rows at a time anyway.
 _NEAR_ROWS: Final = 2_048
+_FEW_SEQS: Final = 2_000
 # More events than this are counted where they are rather than copied first.
 _KEPT_EVENTS_MAX: Final = 300_000
 # Value and label of a facet, both columns of `event`.
@@ -59,6 +60,7 @@ class Questions:
     def __init__(self, cursor: duckdb.DuckDBPyConnection, stop: Interruption) -> None:
         self._cursor = cursor
         self._stop = stop
+        self._found: dict[tuple[Any, ...], list[int] | None] = {}
 
     def page(self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None) -> Page:
         """See SearchStore.page."""
@@ -66,7 +68,8 @@ class Questions:
         newest = order == "newest"
         position = self._position()
         head = position if head is None else head
-        condition = condition_of(filter, self.fold, head=head)
+        # At the head of the index itself nothing is beyond it, and the engine is spared a comparison with every row.
+        condition = condition_of(filter, self, head=head if head < position else None)
         if after is not None:
             add_bound(condition, after, newest=newest)
         direction = "DESC" if newest else "ASC"
@@ -84,7 +87,7 @@ class Questions:
         self, filter: Filter, fields: Sequence[str], values: int, buckets: int, tz: str, head: int | None
     ) -> Overview:
         """See SearchStore.overview."""
-        condition = condition_of(filter, self.fold, head=head)
+        condition = condition_of(filter, self, head=head)
         hits = self._kept_hits(filter, condition, fields)
         over, table = (Condition(), hits) if hits else (condition, "event")
         extent = self._extent(over, table)
@@ -95,19 +98,19 @@ class Questions:
         self, filter: Filter, fields: Sequence[str], values: int, head: int | None
     ) -> dict[str, list[FacetValue]]:
         """See SearchStore.facets."""
-        hits = self._kept_hits(filter, condition_of(filter, self.fold, head=head), fields) if len(fields) > 1 else None
+        hits = self._kept_hits(filter, condition_of(filter, self, head=head), fields) if len(fields) > 1 else None
         return self._facets(filter, fields, values, head, hits)
 
     def histogram(self, filter: Filter, buckets: int, tz: str, head: int | None) -> Histogram:
         """See SearchStore.histogram."""
-        condition = condition_of(filter, self.fold, head=head)
+        condition = condition_of(filter, self, head=head)
         is_open = filter.after is None or filter.before is None
         extent = self._extent(condition) if is_open else Extent(None, None, 0)
         return self._histogram(filter, condition, extent, buckets, tz)
 
     def extent(self, filter: Filter, head: int | None) -> Extent:
         """See SearchStore.extent."""
-        return self._extent(condition_of(filter, self.fold, head=head))
+        return self._extent(condition_of(filter, self, head=head))
 
     def neighbours(self, seq: int, filter: Filter) -> tuple[int | None, int | None]:
         """See SearchStore.neighbours."""
@@ -116,7 +119,7 @@ class Questions:
             raise NotFound(f"There is no event {seq} in the index.")
         found = []
         for newest, direction in ((False, "ASC"), (True, "DESC")):
-            condition = condition_of(filter, self.fold)
+            condition = condition_of(filter, self)
             add_bound(condition, Position(*places[0]), newest=newest)
             rows = self._rows(
                 f"SELECT seq FROM event WHERE {condition.sql} "
@@ -141,6 +144,14 @@ class Questions:
             "SELECT x, lower(x), hash(x) & 65535, hash(lower(x)) & 65535 FROM unnest(?) t(x)", [list(texts)]
         )
         return {text: Folded(lower, hash_, lower_hash) for text, lower, hash_, lower_hash in rows}
+
+    def few_seqs(self, sql: str, parameters: Sequence[Any]) -> list[int] | None:
+        """See conditions.Engine; asked once per moment."""
+        key = (sql, *parameters)
+        if key not in self._found:
+            rows = self._rows(f"SELECT seq FROM ({sql}) LIMIT {_FEW_SEQS + 1}", parameters)
+            self._found[key] = None if len(rows) > _FEW_SEQS else sorted(seq for (seq,) in rows)
+        return self._found[key]
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         self._stop.check()
@@ -200,7 +211,7 @@ class Questions:
             if hits is not None and not any(term.field in own for term in filter.terms):
                 found[field] = self._facet(field, values, Condition(), hits)
             else:
-                found[field] = self._facet(field, values, condition_of(filter, self.fold, head=head, without=own))
+                found[field] = self._facet(field, values, condition_of(filter, self, head=head, without=own))
         return found
 
     def _facet(self, field: str, values: int, condition: Condition, table: str = "event") -> list[FacetValue]:

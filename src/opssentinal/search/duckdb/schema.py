@@ -12,7 +12,7 @@ from typing import Any, Final
 import duckdb
 
 # Counts up whenever the tables or the meaning of a column change: the index is then built again.
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 
 # Bits of the column `marks`.
 WHO_ERASED, WHAT_ERASED, AGENT_EMPTY, MESSAGE_EMPTY = 1, 2, 4, 8
@@ -73,7 +73,10 @@ def layout() -> str:
 def create(connection: duckdb.DuckDBPyConnection, catalog: str = "") -> None:
     """Make the tables of an empty index, in another attached file where `catalog` names one."""
     prefix = f"{catalog}." if catalog else ""
-    columns = ", ".join(f"{name} {type_} NOT NULL" for name, type_ in EVENT_COLUMNS.items())
+    columns = ", ".join(
+        f"{name} {type_} NOT NULL" + (" USING COMPRESSION uncompressed" if name == "id" else "")
+        for name, type_ in EVENT_COLUMNS.items()
+    )
     connection.execute(f"CREATE TABLE {prefix}event ({columns})")
     connection.execute(_META.format(prefix))
     connection.execute(f"INSERT INTO {prefix}meta VALUES (?, 0, 0, NULL, true)", [layout()])

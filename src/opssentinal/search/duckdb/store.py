@@ -224,7 +224,7 @@ class DuckDBStore:
     ) -> Exported:
         """See SearchStore.export."""
         with self._reading(stop) as cursor:
-            condition = condition_of(filter, Questions(cursor, stop).fold, head=head)
+            condition = condition_of(filter, Questions(cursor, stop), head=head)
             return exporting.export(cursor, condition, format, path, bom, progress, stop)
 
     def rows(self) -> int:
