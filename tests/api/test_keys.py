@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from opssentinal.apikeys.authentication import authenticate
+from opssentinal.apikeys.authentication import authenticate, forget_cached
 from opssentinal.apikeys.models import APIKey
 from opssentinal.ledger.reader import newest
+from opssentinal.workspace.models import User
 
 from .conftest import Caller
 
@@ -50,6 +52,34 @@ def test_no_other_tenant_than_its_own(caller: Make) -> None:
     assert other is not None
     assert program("DELETE", f"/api-keys/{other[4:12]}").status_code == 404
     assert authenticate(other)
+
+
+def test_no_wider_networks_and_no_later_expiry_than_its_own(caller: Make) -> None:
+    """A key that works in one network for a day makes keys that do the same, or less, whether or not it is asked to."""
+    tomorrow = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    program = caller(networks=["127.0.0.0/24"], expires_at=tomorrow)
+    made = program.post("/api-keys", NEW).json_
+    assert made["networks"] == ["127.0.0.0/24"]
+    assert datetime.fromisoformat(made["expires_at"]) == tomorrow
+    less = {"networks": ["127.0.0.1/32"], "expires_at": (tomorrow - timedelta(hours=1)).isoformat()}
+    assert program.post("/api-keys", NEW | less).json_["networks"] == ["127.0.0.1/32"]
+    for more, code in (
+        ({"networks": ["127.0.0.1/32", "10.0.0.0/8"]}, "wider_network"),
+        ({"networks": ["::/0"]}, "wider_network"),
+        ({"expires_at": (tomorrow + timedelta(seconds=1)).isoformat()}, "later_expiry"),
+    ):
+        answer = program.post("/api-keys", NEW | more)
+        assert (answer.status_code, answer.json_["code"]) == (403, code)
+    assert APIKey.objects.count() == 3
+
+
+def test_a_key_made_by_a_key_ends_with_the_same_account(caller: Make) -> None:
+    """Switching an account off ends what its keys have made too."""
+    bob = User.objects.create_user("bob@example.com")
+    made = caller(created_by=bob).post("/api-keys", NEW | {"scopes": ["events:read"]}).json_
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+    forget_cached()
+    assert Caller(made["token"]).get("/event-types").json_["code"] == "key_revoked"
 
 
 def test_pages_of_keys(caller: Make) -> None:

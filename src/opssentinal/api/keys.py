@@ -1,6 +1,8 @@
-"""API keys over HTTP. A key makes no key that may do more than itself, nor one for another tenant."""
+"""API keys over HTTP. A key makes no key that may do more than itself: in scope, tenant, network or time."""
 
 from __future__ import annotations
+
+from ipaddress import ip_network
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
@@ -48,13 +50,14 @@ def list_keys(request: HttpRequest) -> HttpResponse:
     ),
 )
 def create_key(request: HttpRequest) -> HttpResponse:
-    """Create a key with at most the scopes of the key that asks, and its tenant if it has one. Recorded as
-    api_key.created.
+    """Create a key with at most the scopes of the key that asks, and within its tenant, networks and expiry if it has
+    them. It ends with the same account. Recorded as api_key.created.
     """
     refuse_unknown(request, ())
     principal = principal_of(request)
     asked = body_of(request, shapes.KeyRequest)
     _refuse_more_than(principal, asked)
+    asking = APIKey.objects.select_related("created_by").get(public_id=principal.id)
     made = services.create_key(
         actor=principal.actor(),
         context=key_context(request),
@@ -62,8 +65,9 @@ def create_key(request: HttpRequest) -> HttpResponse:
         source=asked.source,
         scopes=asked.scopes,
         tenant=principal.tenant or asked.tenant,
-        expires_at=asked.expires_at,
-        networks=asked.networks,
+        expires_at=asked.expires_at or principal.expires_at,
+        networks=asked.networks or map(str, principal.networks),
+        created_by=asking.created_by,
     )
     facts = services.key_facts(made.key) | {"token": made.token}
     return json_response(msgspec.convert(facts, shapes.CreatedKeyItem), 201)
@@ -91,6 +95,19 @@ def _refuse_more_than(principal: KeyPrincipal, asked: shapes.KeyRequest) -> None
         )
     if principal.tenant is not None and asked.tenant not in (None, principal.tenant):
         raise Forbidden(f"The API key {principal.id} is bound to another tenant.", code="wrong_tenant")
+    if principal.expires_at is not None and asked.expires_at is not None and asked.expires_at > principal.expires_at:
+        raise Forbidden(f"The API key {principal.id} expires before that.", code="later_expiry")
+    if principal.networks and not all(_is_within(text, principal) for text in asked.networks):
+        raise Forbidden(f"The API key {principal.id} may not be used from all of these networks.", code="wider_network")
+
+
+def _is_within(text: str, principal: KeyPrincipal) -> bool:
+    try:
+        network = ip_network(text.strip())
+    except ValueError:
+        return True  # making the key refuses it and says why
+    # subnet_of wants both of one version, which the comparison makes sure of.
+    return any(network.version == own.version and network.subnet_of(own) for own in principal.networks)  # type: ignore[arg-type]
 
 
 def _item(key: APIKey) -> shapes.KeyItem:

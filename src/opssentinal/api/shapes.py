@@ -84,7 +84,7 @@ class ExportPage(Struct):
 
 
 class KeyRequest(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The API key to create. Without `expires_at` it does not expire."""
+    """The API key to create. Without `expires_at` and `networks` it has those of the key that asks, if it has any."""
 
     name: str
     source: str
