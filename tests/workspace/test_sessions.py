@@ -104,10 +104,28 @@ def test_reading_pages_writes_at_most_once_a_minute(alice: User) -> None:
     with CaptureQueriesContext(connection) as second:
         client.get("/profile/", REMOTE_ADDR="198.51.100.77")
         client.get(PATH)
-    reads = ("SELECT", "PRAGMA")
+    reads = ("SELECT", "PRAGMA", "BEGIN", "COMMIT")
     assert sum(not query["sql"].startswith(reads) for query in first) == 1
     assert sum(not query["sql"].startswith(reads) for query in second) == 0
     assert row_of(client).ip == "198.51.100.99"
     cache.clear()
     client.get("/profile/", REMOTE_ADDR="198.51.100.77")
     assert row_of(client).ip == "198.51.100.77"
+
+
+def test_pages_go_on_when_nothing_can_be_written(alice: User) -> None:
+    """On a database that takes no writes, as on a full disk, whoever is signed in can still read."""
+    client = signed_in()
+    cache.clear()
+    on, off = (
+        ("SET default_transaction_read_only = on", "RESET default_transaction_read_only")
+        if connection.vendor == "postgresql"
+        else ("PRAGMA query_only = 1", "PRAGMA query_only = 0")
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(on)
+        try:
+            assert client.get("/profile/", REMOTE_ADDR="198.51.100.99").status_code == 200
+        finally:
+            cursor.execute(off)
+    assert row_of(client).ip != "198.51.100.99"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from allauth.account.adapter import get_adapter
 from allauth.usersessions.models import UserSession
 from django.core.cache import cache
+from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -15,6 +17,7 @@ from opssentinal.workspace.models import User
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 ACTIVITY_INTERVAL_S = 60
+log = logging.getLogger(__name__)
 _OPEN_BEFORE_SETUP = ("/setup", "/api/", "/static/", "/healthz", "/readyz")
 
 
@@ -42,12 +45,21 @@ class SessionActivity:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         key = request.session.session_key
         if key and request.user.is_authenticated and cache.add(f"session-activity:{key}", True, ACTIVITY_INTERVAL_S):
-            UserSession.objects.filter(session_key=key).update(
+            _note_activity(request, key)
+        return self._get_response(request)
+
+
+def _note_activity(request: HttpRequest, session_key: str) -> None:
+    """Write when and from where. Pages must go on when nothing can be written any more, such as on a full disk."""
+    try:
+        with transaction.atomic():  # a statement on its own would not wait its turn among the writers
+            UserSession.objects.filter(session_key=session_key).update(
                 last_seen_at=timezone.now(),
                 ip=get_adapter().get_client_ip(request),
                 user_agent=session_user_agent(request),
             )
-        return self._get_response(request)
+    except DatabaseError as error:
+        log.warning("The last activity of a session could not be written: %s", error)
 
 
 def session_user_agent(request: HttpRequest) -> str:
