@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from django.db import models
 
 
@@ -43,8 +41,3 @@ class RetentionRun(models.Model):
     def succeeded(self) -> bool:
         """Whether it came to its end."""
         return self.finished_at is not None and not self.error
-
-    @property
-    def duration(self) -> timedelta | None:
-        """How long it took; None if it never ended."""
-        return self.finished_at - self.started_at if self.finished_at else None

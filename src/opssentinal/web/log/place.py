@@ -16,7 +16,7 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from opssentinal.errors import InvalidQuery
-from opssentinal.query import FIELDS, Filter, from_params, to_params
+from opssentinal.query import FIELDS, Filter, from_params
 from opssentinal.query import format as format_query
 from opssentinal.web.log.window import DEFAULT, RANGE_PARAMS, Window, preset_window, read_window, read_zone
 
@@ -50,10 +50,6 @@ class Place:
     def pairs(self) -> list[tuple[str, str]]:
         """Return the state as parameters; what is default is left out."""
         return [*([("q", self.text)] if self.is_filtered else []), *self.window.pairs(self.zone), *self._zone_pair()]
-
-    def export_pairs(self) -> list[tuple[str, str]]:
-        """Return the filter with its range in absolute times, as the export of what is on the screen needs it."""
-        return [*to_params(self.filter, self.zone), ("tz", self.zone.key)]
 
     def with_terms(self, terms: Filter) -> Place:
         """Return this place with other terms."""
