@@ -48,15 +48,16 @@ class _IdleCompaction:
     """Compacts when nothing has been appended since the last look, and at the latest every quarter of an hour."""
 
     def __init__(self) -> None:
-        self._size = -1
+        self._size = self._compacted_size = -1
         self._looks = 0
 
     def __call__(self, stop: threading.Event) -> None:
         size, self._looks = head().size, self._looks + 1
-        if size == self._size or self._looks >= _COMPACTION_LOOKS_MAX:
-            self._looks = 0
-            compact(pause=lambda: stop.wait(_COMPACTION_PAUSE_S))
+        is_idle = size == self._size
         self._size = size
+        if size != self._compacted_size and (is_idle or self._looks >= _COMPACTION_LOOKS_MAX):
+            compact(pause=lambda: stop.wait(_COMPACTION_PAUSE_S))
+            self._compacted_size, self._looks = size, 0
 
 
 def _retention(_: threading.Event) -> None:

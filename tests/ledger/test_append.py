@@ -38,15 +38,24 @@ def test_the_tree_is_that_of_all_entries(ledger: Check, sizes: list[int]) -> Non
         number += size
         ledger()
     assert head().size == number
-    assert [event.metadata["number"] for bundle in read_range(0, number) for event in bundle.events()] == list(range(number))
+    assert [event.metadata["number"] for bundle in read_range(0, number) for event in bundle.events()] == list(
+        range(number)
+    )
 
 
 def test_an_id_is_recorded_once(ledger: Check) -> None:
     """The same event under its id again is a duplicate; another one under that id is a conflict; neither is appended."""
     commit([make_event(1, id=uuid(1)), make_event(2)])
-    receipts = commit([make_event(1, id=uuid(1)), make_event(9, id=uuid(1)), make_event(3, id=uuid(3)), make_event(3, id=uuid(3))])
+    receipts = commit(
+        [make_event(1, id=uuid(1)), make_event(9, id=uuid(1)), make_event(3, id=uuid(3)), make_event(3, id=uuid(3))]
+    )
     ledger()
-    assert [(r.seq, r.status) for r in receipts] == [(0, "duplicate"), (0, "conflict"), (2, "accepted"), (2, "duplicate")]
+    assert [(r.seq, r.status) for r in receipts] == [
+        (0, "duplicate"),
+        (0, "conflict"),
+        (2, "accepted"),
+        (2, "duplicate"),
+    ]
     assert head().size == 3
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.db import connection, transaction
 
-from opssentinal.errors import NotFound
+from opssentinal.errors import NotFound, Overloaded
 from opssentinal.ledger import pruning
 from opssentinal.ledger.fsck import fsck
 from opssentinal.ledger.maintenance import BUNDLE_EVENTS, compact
@@ -32,12 +32,12 @@ def fill(total: int, step: int = 50, **fields: object) -> None:
 
 
 def test_compaction_merges_and_changes_nothing(ledger: Check) -> None:
-    """Many small bundles become few aligned ones; every event, root and proof stays; a second run does nothing."""
-    fill(BUNDLE_EVENTS + 700)
+    """Many small bundles become few within the limit; every event, root and proof stays; a second run does nothing."""
+    fill(2 * BUNDLE_EVENTS + 700)
     before, events = head(), [event for bundle in bundles_after(0) for event in bundle.events()]
-    assert compact() > 40
+    assert compact() > 70
     ledger()
-    assert rows()[0] == (0, BUNDLE_EVENTS)
+    assert [count for _, count in rows()[:2]] == [2000, 2000]
     assert head() == before
     assert [event for bundle in bundles_after(0) for event in bundle.events()] == events
     settled = rows()
@@ -45,12 +45,38 @@ def test_compaction_merges_and_changes_nothing(ledger: Check) -> None:
     assert rows() == settled
 
 
-def test_compaction_of_the_tail_aligns_it(ledger: Check) -> None:
-    """With the tail included, bundles end on multiples of 256 as far as there are events for it."""
-    fill(700)
-    compact(include_tail=True)
+def test_compaction_leaves_large_bundles_alone(ledger: Check) -> None:
+    """What bulk loading writes is not written again, and single events between stay bounded."""
+    commit([make_event(1)])
+    for n in range(3):
+        commit([make_event(i) for i in range(BUNDLE_EVENTS + n)])
+    for n in range(40):
+        commit([make_event(n)])
+    assert compact() == 39
     ledger()
-    assert rows() == [(0, 512), (512, 188)]
+    assert [count for _, count in rows()] == [1, BUNDLE_EVENTS, BUNDLE_EVENTS + 1, BUNDLE_EVENTS + 2, 40]
+
+
+def test_compaction_does_not_gather_days(ledger: Check) -> None:
+    """Retention counts from a bundle's newest event, so events of different days are not merged into one."""
+    for n in range(40):
+        commit([make_event(n)], NOW_US + n * 6 * 3_600_000_000)
+    compact()
+    ledger()
+    assert max(count for _, count in rows()) <= 5
+
+
+def test_compaction_is_bounded_in_bytes(ledger: Check) -> None:
+    """Large events are merged in smaller numbers, so that no bundle grows beyond what a reader can unpack."""
+    import random
+
+    chance = random.Random(1)
+    for n in range(40):
+        commit([make_event(n, metadata={"noise": chance.randbytes(30_000).hex()})])
+    compact()
+    ledger()
+    sizes = [count for _, count in rows()]
+    assert 1 < len(sizes) < 40
 
 
 def test_a_reader_goes_on_across_a_compaction(ledger: Check) -> None:
@@ -127,6 +153,41 @@ def test_pruning_goes_on_where_it_stopped(ledger: Check) -> None:
     assert head().minimum_index == 2048
 
 
+def test_pruning_needs_no_compaction(ledger: Check) -> None:
+    """A log as bulk loading leaves it is pruned in one run, through many transactions and across its odd bounds."""
+    for n in range(12):
+        commit([make_event(n * 3000 + i, id=uuid(n * 3000 + i)) for i in range(3000 - n)], NOW_US + n)
+    size = head().size
+    report = pruning.prune(NOW_US + DAY_US)
+    ledger()
+    assert report.events == head().minimum_index == size - size % 256
+
+
+def test_pruning_stops_at_the_first_young_bundle(ledger: Check) -> None:
+    """Old bundles of any size go, up to the last multiple of 256 before the first that is too young."""
+    for n in range(700):
+        commit([make_event(n)])
+    commit([make_event(i) for i in range(700, 1000)], NOW_US + 2 * DAY_US)
+    assert pruning.preview(NOW_US + DAY_US).events == 512
+    assert pruning.prune(NOW_US + DAY_US) == (512, 512, NOW_US)
+    assert read_event(512).metadata == {"number": 512}
+    ledger()
+
+
+def test_fsck_beside_a_server_that_writes(ledger: Check) -> None:
+    """Appending during the check is not looked at; compaction and pruning wait for it."""
+    fill(1000, step=10)
+
+    def meanwhile(done: int, _size: int) -> None:
+        commit([make_event(done)], NOW_US + 2_000_000_000)
+        with pytest.raises(Overloaded):
+            compact()
+
+    report = fsck(meanwhile)
+    assert report.problems == []
+    assert report.size == 1000
+
+
 def _entry(seq: int) -> bytes:
     from opssentinal.events.encoding import EncodedEvent
     from opssentinal.ledger.reader import read_range
@@ -140,7 +201,10 @@ def _entry(seq: int) -> bytes:
     [
         ("UPDATE ledger_bundle SET recorded_to_us = recorded_from_us - 1 WHERE first_seq = 0", "range"),
         ("DELETE FROM ledger_bundle WHERE first_seq = 300", "next bundle"),
-        ("UPDATE ledger_bundle SET whos = (SELECT whos FROM ledger_bundle WHERE first_seq = 100) WHERE first_seq = 200", "tile"),
+        (
+            "UPDATE ledger_bundle SET whos = (SELECT whos FROM ledger_bundle WHERE first_seq = 100) WHERE first_seq = 200",
+            "tile",
+        ),
         ("UPDATE ledger_bundle SET heads = whos WHERE first_seq = 100", "cannot be read"),
         ("DELETE FROM ledger_tile", "tile"),
         ("DELETE FROM ledger_event_id WHERE seq = 77", "id"),

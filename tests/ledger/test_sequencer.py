@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from opssentinal.errors import IntegrityError, Overloaded, Unavailable
 from opssentinal.ledger.reader import bundles_after, head, read_event
@@ -114,3 +116,40 @@ def test_pages_get_their_turn_beside_a_busy_sequencer(sequencer: Sequencer, ledg
     order = [e.metadata["number"] for b in bundles_after(0, 10**6) for e in b.events() if e.metadata["number"] >= 1000]
     assert order == list(range(1000, 1020))
     ledger()
+
+
+def test_a_lost_answer_is_read_back(ledger: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is lost while the database is still at work on COMMIT: the caller learns what became of it."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite's commit ends with the call")
+    original, cut = DatabaseWrapper._commit, []
+
+    def lose_the_answer(self: Any) -> None:
+        if threading.current_thread().name != "sequencer" or cut:
+            original(self)
+            return
+        raw, self.connection = self.connection, None
+        cut.append(threading.Timer(0.5, lambda: (raw.commit(), raw.close())))
+        cut[0].start()
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(DatabaseWrapper, "_commit", lose_the_answer)
+    sequencer = Sequencer()
+    sequencer.start()
+    receipts = sequencer.submit([make_event(1), make_event(2)]).result(30)
+    assert [receipt.seq for receipt in receipts] == [0, 1]
+    assert sequencer.submit([make_event(3)]).result(30)[0].seq == 2
+    sequencer.stop()
+    cut[0].join()
+    ledger()
+
+
+def test_health_tells_damage(sequencer: Sequencer) -> None:
+    """What a supervisor asks: it runs, and when it has stopped for good, why."""
+    assert sequencer.health() == (True, 0, None)
+    sequencer.submit([make_event(1)]).result(30)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ledger_head SET size = 2")
+    with pytest.raises(IntegrityError):
+        sequencer.submit([make_event(2)]).result(30)
+    assert "entries" in str(sequencer.health().damage)

@@ -30,7 +30,7 @@ def test_processes_share_one_order(ledger: Callable[[], None]) -> None:
         for number in range(WRITERS)
     ]
     while any(writer.poll() is None for writer in writers):
-        compact(include_tail=True)
+        compact()
     for writer in writers:
         _, errors = writer.communicate()
         assert writer.returncode == 0, errors

@@ -15,6 +15,7 @@ from opssentinal.errors import OpsSentinalError
 from opssentinal.events.model import RecordedEvent, to_us
 from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row
 from opssentinal.ledger.head import Head, head
+from opssentinal.ledger.maintenance import maintenance
 from opssentinal.merkle import HASH_BYTES, TILE_WIDTH, Frontier
 
 _PROBLEMS_MAX = 100
@@ -46,9 +47,14 @@ class FsckReport:
 def fsck(progress: Callable[[int, int], None] | None = None) -> FsckReport:
     """Check the whole log as it stands now; `progress` is told the entries done and to do.
 
-    Reads without locking: entries appended meanwhile are not looked at. Never raises for what it finds.
+    Appending goes on meanwhile, and what it adds is not looked at; compaction and pruning wait. Never raises for what it
+    finds, only Overloaded where the maintenance lock is not to be had within a minute.
     """
-    report = FsckReport()
+    with maintenance(wait_s=60):
+        return _fsck(FsckReport(), progress)
+
+
+def _fsck(report: FsckReport, progress: Callable[[int, int], None] | None) -> FsckReport:
     try:
         top = head()
     except OpsSentinalError as error:

@@ -1,56 +1,65 @@
-"""Rewriting bundles without changing what they say: compaction, and the lock it shares with pruning.
+"""Rewriting bundles without changing what they say: compaction, and the lock it shares with pruning and fsck.
 
-Each group commit leaves one small bundle. Larger ones compress better and are read faster, so idle time merges neighbours
-into bundles whose bounds are multiples of 256 (a tile's width), which is also what pruning cuts along.
+Each group commit leaves one small bundle. Larger ones compress better and are read faster, so idle time merges neighbours.
 """
 
 from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
 from opssentinal.errors import IntegrityError, Overloaded
 from opssentinal.ledger.bundle import Bundle, from_row, pack
-from opssentinal.ledger.head import head, lock_head
+from opssentinal.ledger.head import lock_head
 from opssentinal.ledger.reader import read_range
 
-ALIGNMENT = 256
 BUNDLE_EVENTS = 2_048
+# Compressed; about ten times as much text, all of which a reader of one event unpacks.
+BUNDLE_BYTES = 1 << 20
+# Retention counts from a bundle's newest event, so a quiet log must not gather months in one.
+BUNDLE_SPAN_US = 86_400_000_000
+# The newest bundles are merged only in portions, or each look would write them again.
+_TAIL_ROWS_MIN = 16
 _COMPACTED_LEVEL = 6
-_EVENTS_AT_ONCE = 16_384
 _ADVISORY_LOCK = 0x6F70734D  # "opsM"; any number that nothing else in this database uses
+_LOCK_LOOKS_S = 0.2
 
 _one_at_a_time = threading.Lock()
 
 
 @contextmanager
-def maintenance() -> Iterator[None]:
-    """Hold the one lock under which compaction, pruning and erasure rewrite rows; raises Overloaded if it is taken.
+def maintenance(wait_s: float = 0) -> Iterator[None]:
+    """Hold the one lock under which compaction, pruning and erasure rewrite rows and fsck reads them.
 
     Within a process a lock; between processes and servers an advisory lock of the session on PostgreSQL, and on SQLite the
-    lock of a file beside the database.
+    lock of a file beside the database. Raises Overloaded if it is taken for longer than `wait_s` seconds.
     """
-    if not _one_at_a_time.acquire(blocking=False):
+    deadline = time.monotonic() + wait_s
+    if not _one_at_a_time.acquire(timeout=wait_s):
         raise Overloaded("The ledger's maintenance is running already.", retry_after_s=10)
     try:
-        with _advisory_lock() if connection.vendor == "postgresql" else _file_lock():
+        with _advisory_lock(deadline) if connection.vendor == "postgresql" else _file_lock(deadline):
             yield
     finally:
         _one_at_a_time.release()
 
 
 @contextmanager
-def _advisory_lock() -> Iterator[None]:
+def _advisory_lock(deadline: float) -> Iterator[None]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ADVISORY_LOCK])
-        if not cursor.fetchone()[0]:
-            raise Overloaded("Another server is maintaining the ledger.", retry_after_s=10)
+
+        def taken() -> bool:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ADVISORY_LOCK])
+            return bool(cursor.fetchone()[0])
+
+        _wait_until(taken, deadline)
         try:
             yield
         finally:
@@ -58,131 +67,132 @@ def _advisory_lock() -> Iterator[None]:
 
 
 @contextmanager
-def _file_lock() -> Iterator[None]:
+def _file_lock(deadline: float) -> Iterator[None]:
     # Never the database file itself: closing it would drop SQLite's own locks.
     with Path(f"{connection.settings_dict['NAME']}-maintenance").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Overloaded("Another process is maintaining the ledger.", retry_after_s=10) from error
+
+        def taken() -> bool:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        _wait_until(taken, deadline)
         yield
 
 
-def compact(
-    *, until_seq: int | None = None, include_tail: bool = False, pause: Callable[[], object] | None = None
-) -> int:
-    """Merge small bundles into aligned ones of BUNDLE_EVENTS; return how many rows that saved.
+def _wait_until(taken: Callable[[], bool], deadline: float) -> None:
+    while not taken():
+        if time.monotonic() >= deadline:
+            raise Overloaded("Another process is maintaining the ledger.", retry_after_s=10)
+        time.sleep(_LOCK_LOOKS_S)
 
-    Each step is a transaction of its own, so writers wait a few milliseconds at most and a stop loses nothing. The newest
-    events stay as they are until a whole bundle of them has gathered; with `include_tail` they are merged up to the last
-    multiple of 256, which pruning wants. Only bundles below `until_seq` are looked at. `pause` is called between steps; a
-    true answer stops.
+
+class _Row(NamedTuple):
+    """What merging needs to know of a bundle without opening it; `bytes` are compressed."""
+
+    first_seq: int
+    events: int
+    recorded_from_us: int
+    recorded_to_us: int
+    bytes: int
+
+
+def compact(pause: Callable[[], object] | None = None) -> int:
+    """Merge neighbouring small bundles as far as the BUNDLE_ limits allow; return how many rows that saved.
+
+    Each merge is a transaction of its own, so writers wait for milliseconds and a stop loses nothing. What has been merged
+    stays as it is next time. `pause` is called after each merge; a true answer stops.
     """
     saved = 0
     with maintenance():
-        end = head().size if until_seq is None else until_seq
-        position = 0
-        while (run := _next_run(position, end, include_tail)) is not None:
-            first_seq, end_seq = run
-            saved += _merge(first_seq, end_seq)
-            position = end_seq
+        for run in list(_runs()):
+            saved += _merge(run)
             if pause is not None and pause():
                 break
     return saved
 
 
-def _next_run(position: int, end: int, include_tail: bool) -> tuple[int, int] | None:
-    """The next range of seqs, from a bundle's beginning, that is worth merging; None when there is none."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT first_seq, count FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s AND heads IS NOT NULL "
-            "ORDER BY first_seq",
-            [position, end],
+def _runs() -> Iterator[list[_Row]]:
+    """The groups of neighbours to merge, each within the limits of one bundle."""
+    run: list[_Row] = []
+    events = text_bytes = 0
+    for row in _rows():
+        events, text_bytes = events + row.events, text_bytes + row.bytes
+        fits = (
+            run
+            and run[-1].first_seq + run[-1].events == row.first_seq
+            and events <= BUNDLE_EVENTS
+            and text_bytes <= BUNDLE_BYTES
+            and row.recorded_to_us - run[0].recorded_from_us <= BUNDLE_SPAN_US
         )
-        run: list[tuple[int, int]] = []
-        while rows := cursor.fetchmany(1000):
-            for row in rows:
-                if run and row[0] != run[-1][0] + run[-1][1]:
-                    if len(run) > 1 and (found := _worth_merging(run, include_tail)):
-                        return found
-                    run = []
-                if not run and _is_final(row):
-                    continue
-                run.append(row)
-                if sum(count for _, count in run) >= _EVENTS_AT_ONCE and (found := _worth_merging(run, include_tail)):
-                    return found
-    return _worth_merging(run, include_tail)
+        if not fits:
+            if len(run) > 1:
+                yield run
+            run, events, text_bytes = [], row.events, row.bytes
+        run.append(row)
+    if len(run) >= _TAIL_ROWS_MIN:
+        yield run
 
 
-def _is_final(row: tuple[int, int]) -> bool:
-    first_seq, count = row
-    return first_seq % ALIGNMENT == 0 and count % ALIGNMENT == 0 and count >= BUNDLE_EVENTS
+def _rows() -> Iterator[_Row]:
+    position = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT first_seq, count, recorded_from_us, recorded_to_us, "
+                "octet_length(heads) + octet_length(whos) + octet_length(whats) FROM ledger_bundle "
+                "WHERE first_seq >= %s AND heads IS NOT NULL ORDER BY first_seq LIMIT 10000",
+                [position],
+            )
+            rows = list(map(_Row._make, cursor.fetchall()))
+        if not rows:
+            return
+        yield from rows
+        position = rows[-1].first_seq + rows[-1].events
 
 
-def _worth_merging(run: list[tuple[int, int]], include_tail: bool) -> tuple[int, int] | None:
-    if not run:
-        return None
-    first_seq, end_seq = run[0][0], run[-1][0] + run[-1][1]
-    after = list(_bounds(first_seq, end_seq, include_tail))
-    if after == [(first, first + count) for first, count in run] or len(after) >= len(run) and not include_tail:
-        return None
-    return first_seq, end_seq
-
-
-def _bounds(first_seq: int, end_seq: int, include_tail: bool) -> Iterator[tuple[int, int]]:
-    """Cut a range: a short first piece up to the alignment, whole bundles, and what is left."""
-    at = first_seq
-    while at < end_seq:
-        full = at - at % ALIGNMENT + BUNDLE_EVENTS
-        if full <= end_seq:
-            stop = full
-        elif include_tail and (aligned := end_seq - end_seq % ALIGNMENT) > at:
-            stop = aligned
-        else:
-            stop = end_seq
-        yield at, stop
-        at = stop
-
-
-def _merge(first_seq: int, end_seq: int) -> int:
-    """Rewrite the rows of a range as aligned ones; return how many fewer they are.
+def _merge(run: list[_Row]) -> int:
+    """Replace neighbours by one bundle; return how many rows that saved.
 
     Reading, compressing and comparing every leaf hash happen before the transaction, which only swaps the rows: writers of
     other processes wait for it by polling, and would starve behind longer ones. Nobody else rewrites these rows meanwhile,
-    since we hold the maintenance lock; that they are the same number of rows is checked all the same.
+    since we hold the maintenance lock; that they are as many as we read is checked all the same.
     """
+    first_seq, end_seq = run[0].first_seq, run[-1].first_seq + run[-1].events
     old = list(read_range(first_seq, end_seq))
-    if not old or old[0].first_seq != first_seq or old[-1].end_seq != end_seq or any(b.is_pruned for b in old):
-        raise IntegrityError(f"The bundles from seq {first_seq} to {end_seq} changed under maintenance.")
-    new = [_as_row(bundle) for bundle in _rebundled(old)]
-    before = [leaf for bundle in old for leaf in bundle.leaf_hashes()]
-    if [leaf for row in new for leaf in from_row(row).leaf_hashes()] != before:
+    merged = as_row(
+        Bundle(
+            first_seq,
+            end_seq - first_seq,
+            old[0].recorded_from_us,
+            old[-1].recorded_to_us,
+            [line for bundle in old for line in bundle.heads],
+            [line for bundle in old for line in bundle.whos],
+            [line for bundle in old for line in bundle.whats],
+        ),
+        _COMPACTED_LEVEL,
+    )
+    if from_row(merged).leaf_hashes() != [leaf for bundle in old for leaf in bundle.leaf_hashes()]:
         raise IntegrityError(f"Compaction would change the events from seq {first_seq} to {end_seq}.")
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         lock_head(cursor)
         cursor.execute("DELETE FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s", [first_seq, end_seq])
-        if cursor.rowcount != len(old):
-            raise IntegrityError(f"Compaction deleted {cursor.rowcount} bundles instead of {len(old)}.")
-        for row in new:
-            cursor.execute("INSERT INTO ledger_bundle VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", row)
-    return len(old) - len(new)
+        if cursor.rowcount != len(run):
+            raise IntegrityError(f"Compaction found {cursor.rowcount} bundles instead of {len(run)}.")
+        insert_row(cursor, merged)
+    return len(run) - 1
 
 
-def _rebundled(old: Sequence[Bundle]) -> Iterator[Bundle]:
-    first_seq = old[0].first_seq
-    heads = [line for bundle in old for line in bundle.heads]
-    whos = [line for bundle in old for line in bundle.whos]
-    whats = [line for bundle in old for line in bundle.whats]
-    for begin, end in _bounds(first_seq, old[-1].end_seq, include_tail=True):
-        inside = [bundle for bundle in old if bundle.first_seq < end and bundle.end_seq > begin]
-        part = slice(begin - first_seq, end - first_seq)
-        yield Bundle(
-            begin, end - begin,
-            min(bundle.recorded_from_us for bundle in inside), max(bundle.recorded_to_us for bundle in inside),
-            heads[part], whos[part], whats[part],
-        )  # fmt: skip
+def as_row(bundle: Bundle, level: int = 3) -> tuple[Any, ...]:
+    """The bundle as a row of `ledger_bundle`: with its text, compressed at zstd `level`, or pruned, with its leaf hashes."""
+    place = (bundle.first_seq, bundle.count, bundle.recorded_from_us, bundle.recorded_to_us)
+    if bundle.is_pruned:
+        return (*place, None, None, None, bundle.pruned_leaf_hashes)
+    return (*place, pack(bundle.heads, level), pack(bundle.whos, level), pack(bundle.whats, level), None)
 
 
-def _as_row(bundle: Bundle) -> tuple[Any, ...]:
-    columns = [pack(lines, _COMPACTED_LEVEL) for lines in (bundle.heads, bundle.whos, bundle.whats)]
-    return (bundle.first_seq, bundle.count, bundle.recorded_from_us, bundle.recorded_to_us, *columns, None)
+def insert_row(cursor: Any, row: tuple[Any, ...]) -> None:
+    """Write a row made by `as_row`."""
+    cursor.execute("INSERT INTO ledger_bundle VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", row)

@@ -7,7 +7,7 @@ recorded_at, and the minimum index is a multiple of 256.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
@@ -15,7 +15,14 @@ from opssentinal.errors import IntegrityError
 from opssentinal.ledger import event_ids
 from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row
 from opssentinal.ledger.head import head, lock_head, write_head
-from opssentinal.ledger.maintenance import ALIGNMENT, compact, maintenance
+from opssentinal.ledger.maintenance import as_row, insert_row, maintenance
+from opssentinal.merkle import TILE_WIDTH
+
+# One transaction's worth. Enough rows that even bundles of one event reach the next multiple of 256.
+_ROWS_AT_ONCE = 512
+_EVENTS_AT_ONCE = 8_192
+_MAINTENANCE_WAIT_S = 600
+_PAGES_AT_ONCE = 1_000
 
 
 class PruneReport(NamedTuple):
@@ -30,79 +37,86 @@ class PruneReport(NamedTuple):
 
 
 def preview(before_us: int) -> PruneReport:
-    """What prune(before_us) would do now. An estimate from above by up to one bundle, since bundles are not cut yet."""
-    minimum_index = head().minimum_index
+    """What prune(before_us) would do now."""
+    minimum_index, size = head().minimum_index, head().size
     with connection.cursor() as cursor:
+        # recorded_at never runs backwards, so the first bundle that is too young ends what can go.
         cursor.execute(
             "SELECT min(first_seq) FROM ledger_bundle WHERE recorded_to_us >= %s AND first_seq >= %s",
             [before_us, minimum_index],
         )
         end = cursor.fetchone()[0]
-        end = head().size if end is None else end
-        cursor.execute(
-            "SELECT min(recorded_from_us) FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s",
-            [minimum_index, end],
-        )
-        oldest_us = cursor.fetchone()[0]
-    target = max(end - end % ALIGNMENT, minimum_index)
-    return PruneReport(target - minimum_index, target, oldest_us if target > minimum_index else None)
+        target = max(_aligned(size if end is None else end), minimum_index)
+        cursor.execute("SELECT recorded_from_us FROM ledger_bundle WHERE first_seq = %s", [minimum_index])
+        oldest = cursor.fetchone()
+    return PruneReport(target - minimum_index, target, oldest[0] if oldest and target > minimum_index else None)
 
 
 def prune(before_us: int, *, progress: Callable[[int], None] | None = None) -> PruneReport:
-    """Remove the text of the events recorded before `before_us` (µs since the epoch), bundle by bundle.
+    """Remove the text of the events recorded before `before_us` (µs since the epoch).
 
-    Each bundle goes in a transaction of its own, together with the ids it frees and the new minimum index: stopped in the
-    middle, everything is true as far as it came, and the next run goes on. `progress` is told the events done so far.
+    Goes in transactions of a few thousand events, each together with the ids it frees and the new minimum index: stopped in
+    the middle, everything is true as far as it came, and the next run goes on. `progress` is told the events done so far.
     """
-    compact(until_seq=_first_seq_recorded_since(before_us), include_tail=True)
-    events = 0
-    oldest_us: int | None = None
-    with maintenance():
-        while (bundle := _next_prunable(before_us)) is not None:
-            _prune_bundle(bundle)
-            events += bundle.count
-            oldest_us = bundle.recorded_from_us if oldest_us is None else oldest_us
+    with maintenance(wait_s=_MAINTENANCE_WAIT_S):
+        wanted = preview(before_us)
+        first = head().minimum_index
+        while (minimum_index := head().minimum_index) < wanted.minimum_index:
+            _prune_some(minimum_index, wanted.minimum_index)
             if progress is not None:
-                progress(events)
-        _release_space()
-    return PruneReport(events, head().minimum_index, oldest_us)
+                progress(head().minimum_index - first)
+        if wanted.events:
+            _release_space()
+    return wanted
 
 
-def _first_seq_recorded_since(us: int) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT min(first_seq) FROM ledger_bundle WHERE recorded_to_us >= %s", [us])
-        found: int | None = cursor.fetchone()[0]
-    return head().size if found is None else found
+def _aligned(seq: int) -> int:
+    return seq - seq % TILE_WIDTH
 
 
-def _next_prunable(before_us: int) -> Bundle | None:
-    """The bundle at the minimum index, if all of it is old enough and it ends on a multiple of 256."""
-    minimum_index = head().minimum_index
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {COLUMNS} FROM ledger_bundle WHERE first_seq = %s", [minimum_index])
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    bundle = from_row(row)
-    if bundle.is_pruned:
-        raise IntegrityError(f"The bundle at the minimum index {minimum_index} is pruned already.")
-    return bundle if bundle.recorded_to_us < before_us and bundle.end_seq % ALIGNMENT == 0 else None
-
-
-def _prune_bundle(bundle: Bundle) -> None:
+def _prune_some(minimum_index: int, target: int) -> None:
+    """Prune some bundles from the minimum index on, cutting the one that reaches beyond the last multiple of 256."""
+    old, end = _next_bundles(minimum_index, target)
+    new = [_pruned(bundle, end) for bundle in old]
+    rest = old[-1].since(end) if old[-1].end_seq > end else None
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         locked = lock_head(cursor)
-        if locked.minimum_index != bundle.first_seq:
-            raise IntegrityError("The minimum index moved while a bundle was pruned.")
+        if locked.minimum_index != minimum_index:
+            raise IntegrityError("The minimum index moved while bundles were pruned.")
         cursor.execute(
-            "UPDATE ledger_bundle SET heads = NULL, whos = NULL, whats = NULL, leaf_hashes = %s "
-            "WHERE first_seq = %s AND count = %s AND heads IS NOT NULL",
-            [b"".join(bundle.leaf_hashes()), bundle.first_seq, bundle.count],
+            "DELETE FROM ledger_bundle WHERE first_seq >= %s AND first_seq <= %s", [minimum_index, old[-1].first_seq]
         )
-        if cursor.rowcount != 1:
-            raise IntegrityError(f"The bundle at seq {bundle.first_seq} changed while it was pruned.")
-        event_ids.delete(cursor, ((event.source, event.id) for event in bundle.events()), bundle.end_seq)
-        write_head(cursor, locked._replace(minimum_index=bundle.end_seq))
+        if cursor.rowcount != len(old):
+            raise IntegrityError(f"Pruning found {cursor.rowcount} bundles instead of {len(old)}.")
+        for bundle in (*new, *([rest] if rest else [])):
+            insert_row(cursor, as_row(bundle))
+        gone = ((event.source, event.id) for bundle in old for event in bundle.events() if event.seq < end)
+        event_ids.delete(cursor, gone, end)
+        write_head(cursor, locked._replace(minimum_index=end))
+
+
+def _next_bundles(minimum_index: int, target: int) -> tuple[list[Bundle], int]:
+    """The bundles to prune next and the seq at which to cut: a multiple of 256, at most `target`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {COLUMNS} FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s ORDER BY first_seq LIMIT %s",
+            [minimum_index, target, _ROWS_AT_ONCE],
+        )
+        bundles: list[Bundle] = []
+        events = 0
+        while events < _EVENTS_AT_ONCE and (row := cursor.fetchone()) is not None:
+            bundles.append(from_row(row))
+            events += bundles[-1].count
+    if not bundles or bundles[0].first_seq != minimum_index or any(bundle.is_pruned for bundle in bundles):
+        raise IntegrityError(f"There is no text to prune at the minimum index {minimum_index}.")
+    end = min(_aligned(bundles[-1].end_seq), target)
+    return [bundle for bundle in bundles if bundle.first_seq < end], end
+
+
+def _pruned(bundle: Bundle, end: int) -> Bundle:
+    count = min(bundle.end_seq, end) - bundle.first_seq
+    hashes = b"".join(bundle.leaf_hashes()[:count])
+    return Bundle(bundle.first_seq, count, bundle.recorded_from_us, bundle.recorded_to_us, [], [], [], hashes)
 
 
 def _release_space() -> None:
@@ -110,7 +124,14 @@ def _release_space() -> None:
     if connection.vendor != "sqlite":
         return  # autovacuum does; docs/guide/retention.md says what that means for the text
     with connection.cursor() as cursor:
-        cursor.execute("PRAGMA incremental_vacuum")
-        cursor.fetchall()
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        cursor.fetchall()
+        # In portions, each in its turn among the writers: giving back gigabytes at once would hold all of them up.
+        before, free = None, _free_pages(cursor)
+        while free and free != before:
+            with transaction.atomic():
+                cursor.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
+            before, free = free, _free_pages(cursor)
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _free_pages(cursor: Any) -> int:
+    return int(cursor.execute("PRAGMA freelist_count").fetchone()[0])

@@ -20,6 +20,8 @@ from opssentinal.ledger.head import Head, head
 __all__ = ["Bundle", "Head", "bundles_after", "find_by_id", "head", "newest", "read_event", "read_events", "read_range"]
 
 _ROWS_AT_ONCE = 64
+# Compressed; pruned bundles and small ones come by the row limit, large ones by this.
+_BYTES_AT_ONCE = 4 << 20
 
 
 def read_event(seq: int) -> RecordedEvent:
@@ -131,11 +133,19 @@ def _bundle_at(seq: int) -> Bundle | None:
 
 
 def _rows_reaching(position: int) -> list[tuple]:  # type: ignore[type-arg]
-    """Some rows in order, the first of which holds `position`."""
+    """Some rows in order, the first of which holds `position`: few enough to be unpacked one after the other.
+
+    One statement, so that all rows are of one moment although compaction may be at work.
+    """
+    rows: list[tuple] = []  # type: ignore[type-arg]
+    compressed_bytes = 0
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {COLUMNS} FROM ledger_bundle WHERE first_seq >= "
             "coalesce((SELECT max(first_seq) FROM ledger_bundle WHERE first_seq <= %s), 0) ORDER BY first_seq LIMIT %s",
             [position, _ROWS_AT_ONCE],
         )
-        return list(cursor.fetchall())
+        while compressed_bytes < _BYTES_AT_ONCE and (row := cursor.fetchone()) is not None:
+            rows.append(row)
+            compressed_bytes += sum(len(column) for column in row[4:] if column is not None)
+    return rows

@@ -9,17 +9,28 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
-from django.db import DatabaseError, connection, transaction
+from django.db import Error as DatabaseFault
+from django.db import connection, transaction
 
 from opssentinal.errors import IntegrityError, OpsSentinalError, Overloaded, Unavailable
 from opssentinal.events.model import Event
 from opssentinal.ledger.append import append
+from opssentinal.ledger.head import lock_head
 from opssentinal.ledger.reader import read_events
 from opssentinal.ledger.receipts import Receipt
 
 log = logging.getLogger(__name__)
+
+_READ_BACK_PAUSES_S = (0.0, 0.2, 1.0, 2.0)
+_READ_BACK_LOCK_S = 5
+_running: Sequencer | None = None
+
+
+def running() -> Sequencer | None:
+    """The sequencer of this process; None where there is none, as in a command."""
+    return _running
 
 
 @dataclass(slots=True)
@@ -27,6 +38,14 @@ class _Submission:
     events: Sequence[Event]
     text_bytes: int
     receipts: Future[list[Receipt]] = field(default_factory=Future)
+
+
+class SequencerHealth(NamedTuple):
+    """`damage` says why appending has stopped for good, if it has."""
+
+    is_running: bool
+    waiting_events: int
+    damage: str | None
 
 
 class Sequencer:
@@ -55,13 +74,18 @@ class Sequencer:
 
     def start(self) -> None:
         """Begin to append. Call once."""
+        global _running
         self._thread.start()
+        _running = self
 
     def stop(self) -> None:
         """Append what waits, refuse what comes, and return when the thread has ended."""
+        global _running
         with self._changed:
             self._stopping = True
             self._changed.notify()
+        if _running is self:
+            _running = None
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -83,20 +107,25 @@ class Sequencer:
             self._changed.notify()
         return submission.receipts
 
-    @property
-    def waiting_events(self) -> int:
-        """How many events wait for a commit."""
-        return self._waiting_events
-
-    @property
-    def damage(self) -> IntegrityError | None:
-        """Why appending has stopped for good, if it has."""
-        return self._damage
+    def health(self) -> SequencerHealth:
+        """Whether it can keep its promises."""
+        damage = str(self._damage) if self._damage is not None else None
+        return SequencerHealth(self._thread.is_alive() and not self._stopping, self._waiting_events, damage)
 
     def _run(self) -> None:
+        batch: list[_Submission] = []
         try:
             while batch := self._next_batch():
                 self._commit(batch)
+        except BaseException as error:
+            # Nobody may wait for a thread that is gone: whatever is queued, and whatever would be, is refused.
+            log.critical("The sequencer ended", exc_info=True)
+            damage = IntegrityError(f"The sequencer ended: {type(error).__name__}.", hint="Restart the server.")
+            with self._changed:
+                self._damage = damage
+                batch += self._waiting
+                self._waiting.clear()
+            self._refuse(batch, damage)
         finally:
             connection.close()
 
@@ -121,23 +150,26 @@ class Sequencer:
         events = [event for submission in batch for event in submission.events]
         receipts: list[Receipt] = []
         try:
-            with transaction.atomic(durable=True):
-                receipts = append(events)
-        except DatabaseError as error:
-            log.error("A commit of %d events failed: %s", len(events), error)
-            connection.close()
-            if not self._did_happen(receipts):
-                self._refuse(batch, self._as_unavailable(receipts, error))
-                return
+            try:
+                with transaction.atomic(durable=True):
+                    receipts = append(events)
+            except DatabaseFault as error:
+                log.error("A commit of %d events failed: %s", len(events), error)
+                connection.close()
+                if not self._did_happen(receipts):
+                    raise Unavailable(f"The ledger cannot be written: {_first_line(error)}.") from error
         except OpsSentinalError as error:
-            log.critical("Appending failed: %s", error)
-            self._stop_on_damage(error)
+            if isinstance(error, IntegrityError):
+                log.critical("Appending stops: %s", error)
+                with self._changed:
+                    self._damage = error
             self._refuse(batch, error)
             return
         except Exception as error:
             # A fault of ours in one batch must not end the thread, on which every caller waits.
             log.exception("A commit of %d events failed", len(events))
-            self._refuse(batch, Unavailable(f"The events could not be written: {type(error).__name__}."))
+            code = "outcome_unknown" if receipts else None
+            self._refuse(batch, Unavailable(f"The events could not be written: {type(error).__name__}.", code=code))
             return
         at = 0
         for submission in batch:
@@ -145,39 +177,34 @@ class Sequencer:
             at += len(submission.events)
 
     def _did_happen(self, receipts: list[Receipt]) -> bool:
-        """After a commit whose answer was lost: read back whether the first event it accepted stands at its place.
+        """After a commit whose answer was lost: look whether the first event it accepted stands at its place.
 
-        Receipts exist only if append() had finished, so an error before that is a plain failure.
+        Receipts exist only if append() had finished, so an error before that is a plain failure. The head is locked for the
+        look, which waits until the database has finished with the lost transaction, one way or the other. Raises Unavailable
+        with the code outcome_unknown where the database does not answer in time.
         """
+        if not receipts:
+            return False
         accepted = next((receipt for receipt in receipts if receipt.status == "accepted"), None)
         if accepted is None:
-            return False
-        for pause_s in (0.0, 0.2, 1.0, 2.0):
+            return True  # nothing was to be written, and what the receipts say was read
+        for pause_s in _READ_BACK_PAUSES_S:
             time.sleep(pause_s)
             try:
-                found = read_events([accepted.seq]).get(accepted.seq)
-            except DatabaseError:
+                with transaction.atomic(), connection.cursor() as cursor:
+                    if connection.vendor == "postgresql":
+                        cursor.execute(f"SET LOCAL lock_timeout = '{_READ_BACK_LOCK_S}s'")
+                    lock_head(cursor)
+                    found = read_events([accepted.seq]).get(accepted.seq)
+                    return found is not None and found.id == accepted.id
+            except DatabaseFault as error:
+                log.error("Whether the commit happened cannot be read: %s", error)
                 connection.close()
-                continue
-            receipts_hold = found is not None and found.id == accepted.id
-            if not receipts_hold:
-                receipts.clear()  # known now: it did not happen
-            return receipts_hold
-        return False
-
-    def _as_unavailable(self, receipts: list[Receipt], error: DatabaseError) -> Unavailable:
-        if receipts:
-            return Unavailable(
-                "The database was lost while the events were written, and does not answer.",
-                hint="Send the same events again with the same ids: what is recorded already is answered as a duplicate.",
-                code="outcome_unknown",
-            )
-        return Unavailable(f"The ledger cannot be written: {str(error).strip() or type(error).__name__}.")
-
-    def _stop_on_damage(self, error: OpsSentinalError) -> None:
-        if isinstance(error, IntegrityError):
-            with self._changed:
-                self._damage = error
+        raise Unavailable(
+            "The database was lost while the events were written, and does not answer.",
+            hint="Send the same events again with the same ids: what is recorded already is answered as a duplicate.",
+            code="outcome_unknown",
+        )
 
     @staticmethod
     def _refuse(batch: list[_Submission], error: OpsSentinalError) -> None:
@@ -194,3 +221,7 @@ def _settle(future: Future[list[Receipt]], receipts: list[Receipt]) -> None:
     except InvalidStateError:
         # The caller went away while we wrote. The events are recorded; it will learn so when it sends them again.
         log.info("A caller left before its %d receipts were ready", len(receipts))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
