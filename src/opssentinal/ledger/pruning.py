@@ -105,7 +105,12 @@ def _next_bundles(minimum_index: int, target: int) -> tuple[list[Bundle], int]:
         bundles: list[Bundle] = []
         events = 0
         while events < _EVENTS_AT_ONCE and (row := cursor.fetchone()) is not None:
-            bundles.append(from_row(row))
+            try:
+                bundles.append(from_row(row))
+            except IntegrityError:
+                if events >= TILE_WIDTH:
+                    break  # what comes before the damage goes first; the next step meets it at its beginning
+                raise
             events += bundles[-1].count
     if not bundles or bundles[0].first_seq != minimum_index or any(bundle.is_pruned for bundle in bundles):
         raise IntegrityError(f"There is no text to prune at the minimum index {minimum_index}.")
