@@ -236,6 +236,16 @@ def test_erased_parts_are_empty(
     assert all_pages(store, Filter(), 50) == newest_first(list(bundle.events()))
 
 
+def test_facets_count_an_event_once_per_target(opened: Callable[[], SearchStore]) -> None:
+    """Further targets of one id under several names are one target of their event."""
+    store = opened()
+    targets = [Target("key", "k1"), Target("user", "u1", "Alice"), Target("key", "u1", "The key"), Target("key", "k1")]
+    filled(store, [event(targets=targets)])
+    found = store.facets(Filter(), ["target", "target_type"], 10, None, GO)
+    assert {value.value: value.count for value in found["target"]} == {"k1": 1, "u1": 1}
+    assert {value.value: value.count for value in found["target_type"]} == {"key": 1, "user": 1}
+
+
 def test_head_hides_what_came_later(opened: Callable[[], SearchStore]) -> None:
     """With a head, events at or above it are in no answer, so that pages never shift."""
     store = opened()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import pytest
 
 from opssentinal.config import Config
+from opssentinal.errors import Unavailable
 from opssentinal.events.model import Event, RecordedEvent
 from opssentinal.ledger import reader
+from opssentinal.ledger.bundle import Bundle
 from opssentinal.ledger.pruning import prune
 from opssentinal.query import Filter
+from opssentinal.search import feed
 from opssentinal.search.client import SearchClient
 from opssentinal.search.duckdb import DuckDBStore
+from opssentinal.search.feed import Feed
+from opssentinal.search.index import Index
+from opssentinal.search.interruption import Interruption
 from tests.ledger.conftest import NOW_US, commit, reset_head
 from tests.search.conftest import running
 from tests.search.events import bundle_of, event, many, newest_first
@@ -167,3 +175,118 @@ def test_starts_with_an_empty_ledger(config: Config) -> None:
         assert overview.facets == {"action": [], "target_type": []}
         assert overview.extent.count == 0
         assert client.status().rows == 0
+
+
+class Watched(DuckDBStore):
+    """A store that notes how much text each batch brought."""
+
+    batches: list[int]
+
+    def ingest(self, bundles: Sequence[Bundle]) -> int:
+        """Note and go on."""
+        lines = [line for bundle in bundles for part in (bundle.heads, bundle.whos, bundle.whats) for line in part]
+        self.batches.append(sum(map(len, lines)))
+        return super().ingest(bundles)
+
+
+def test_batches_are_bounded_by_their_text(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large events are, a batch holds no more text than its bound and one bundle, and everything arrives."""
+    monkeypatch.setattr(feed, "BATCH_BYTES", 1 << 19)
+    monkeypatch.setattr(Watched, "batches", [], raising=False)
+    for part in range(10):
+        commit([event(part * 20 + at, metadata={"text": f"{part} {at} " * 2_000}) for at in range(20)])
+    in_bundle = max(sum(map(len, bundle.whats)) for bundle in reader.bundles_after(0)) * 1.1
+    index = Index(config.search_path, Watched)
+    follower = Feed(index, Watched)
+    follower.start()
+    try:
+        assert follower.catch_up(30)
+        assert index.store.rows() == 200
+        assert len(Watched.batches) >= 3
+        assert max(Watched.batches) <= (1 << 19) + in_bundle
+    finally:
+        follower.stop()
+        index.close()
+
+
+def test_new_file_waits_for_readers_who_wait_for_nothing(config: Config) -> None:
+    """While somebody reads for long, an index built again waits, questions are answered at once, and then it is used."""
+    indexed(config, many(100))
+    with running(config) as (back, client):
+        client.status()
+        ended = threading.Event()
+
+        def reindex() -> None:
+            client.reindex()
+            ended.set()
+
+        thread = threading.Thread(target=reindex)
+        with back.index.reading() as old:
+            thread.start()
+            for at in range(10):
+                commit([event(at, action=f"round.n{at}")])
+                assert client.page(Filter(), limit=1000).complete
+                assert not ended.wait(0.1)
+            assert back.index.store is old
+        thread.join(30)
+        assert ended.is_set()
+        assert back.index.store is not old
+        equals_ledger(client)
+
+
+def test_stopping_leaves_no_index_half_exchanged(config: Config) -> None:
+    """An index built again that could not be put in place before the end is an error, and its file is gone."""
+    indexed(config, many(100))
+    index = Index(config.search_path, DuckDBStore)
+    follower = Feed(index, DuckDBStore)
+    follower.start()
+    assert follower.catch_up(30)
+    errors: list[str] = []
+
+    def reindex() -> None:
+        try:
+            follower.reindex(lambda done, total: None, Interruption())
+        except Unavailable as error:
+            errors.append(error.detail)
+
+    with index.reading():
+        thread = threading.Thread(target=reindex)
+        thread.start()
+        assert not threading.Event().wait(0.5)
+        follower.stop()
+        thread.join(30)
+    index.close()
+    assert errors == ["Search is stopping."]
+    assert sorted(path.name for path in config.data_dir.glob("search*")) == ["search.duckdb"]
+
+
+def test_pruned_bytes_go_although_the_index_is_built_again(config: Config) -> None:
+    """A rewritten file and one built again that wait at the same time both come to their end; none is lost or left."""
+    secret = "Zacharias-Quarrington"
+    commit([event(at, message=f"{secret} {at}" * 20) for at in range(512)], NOW_US)
+    commit(many(100), NOW_US + 10_000_000)
+    with running(config) as (back, client):
+        assert client.extent(Filter()).count == 612
+        thread = threading.Thread(target=client.reindex)
+        with back.index.reading():
+            prune(NOW_US + 1)
+            assert client.extent(Filter()).count == 100
+            thread.start()
+            assert client.extent(Filter()).count == 100
+        thread.join(30)
+        assert not thread.is_alive()
+        equals_ledger(client)
+    assert secret.encode() not in config.search_path.read_bytes()
+    assert sorted(path.name for path in config.data_dir.glob("search*")) == ["search.duckdb"]
+
+
+def test_exchange_that_fails_loses_nothing(tmp_path: Path) -> None:
+    """Where the new file is not there to be used, the old one is still used."""
+    index = Index(tmp_path / "index", DuckDBStore)
+    index.open()
+    index.store.ingest([bundle_of(many(10))])
+    with pytest.raises(FileNotFoundError):
+        index.replace(tmp_path / "missing")
+    index.open()
+    assert index.store.rows() == 10
+    index.close()

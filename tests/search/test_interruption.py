@@ -11,7 +11,7 @@ import pytest
 
 from opssentinal.back import Back
 from opssentinal.config import Config, load
-from opssentinal.errors import Unavailable
+from opssentinal.errors import OpsSentinalError, Unavailable
 from opssentinal.query import Filter, parse
 from opssentinal.search.client import CancelScope, SearchClient, cancel_scope
 from opssentinal.search.duckdb import DuckDBStore
@@ -133,3 +133,31 @@ def test_gone_client_stops_the_work(slow: SearchClient) -> None:
     started = time.monotonic()
     assert slow.extent(Filter()).count == 200_000
     assert time.monotonic() - started < 1
+
+
+def test_status_is_told_while_questions_take_long(slow: SearchClient) -> None:
+    """Where search stands is told at once while every place is taken and others wait."""
+    scope = CancelScope()
+    codes: list[str] = []
+
+    def ask() -> None:
+        cancel_scope.set(scope)
+        try:
+            while True:
+                slow.extent(HEAVY)
+        except OpsSentinalError as error:
+            codes.append(error.code)
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            started = time.monotonic()
+            assert slow.status().rows == 200_000
+            assert time.monotonic() - started < 3
+    finally:
+        scope.cancel()
+        for thread in threads:
+            thread.join()
+    assert len(codes) == 12

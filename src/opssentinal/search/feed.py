@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from django.db import connection
@@ -17,6 +18,7 @@ from django.db import connection
 from opssentinal.errors import OpsSentinalError, Unavailable
 from opssentinal.followers.backoff import Backoff
 from opssentinal.ledger import reader
+from opssentinal.ledger.bundle import Bundle
 from opssentinal.search.index import Index, Opener, remove
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt, SearchStore
@@ -25,11 +27,24 @@ from opssentinal.search.store import Corrupt, SearchStore
 GATHER_S = 0.3
 # A batch: large enough for the engine, small enough to stop and answer in between.
 BATCH_EVENTS = 40_000
+# And of text: the engine and we hold it a few times over at once, and a batch that kills the process would come again.
+BATCH_BYTES = 24 << 20
 # Further behind than this at the start, the index counts as being rebuilt and questions do not wait for it.
 REBUILDING_EVENTS = 50_000
-_REPLACE_AGAIN_S = 30.0
+# A new file comes into use when nobody reads the old one. Where there is always somebody, new questions are held back for a
+# moment this often.
+_HOLD_BACK_EVERY_S = 30.0
+_HOLD_BACK_S = 0.2
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _NewFile:
+    """An index file that is finished, closed, and to be used instead of the present one."""
+
+    path: Path
+    is_used: bool = False
 
 
 class Feed:
@@ -43,8 +58,8 @@ class Feed:
         self._served = 0
         self._stopping = False
         self._verified: SearchStore | None = None
-        self._made: Path | None = None
-        self._replace_at = 0.0
+        self._new: _NewFile | None = None
+        self._hold_back_at = 0.0
         self._reindexing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="search-feed", daemon=True)
         self.ledger_size = 0
@@ -113,17 +128,25 @@ class Feed:
             connection.close()
 
     def _adopt(self, made: Path, stop: Interruption) -> None:
-        """Hand a finished file to the thread and wait until it is in use."""
+        """Hand a finished file to the thread and wait until it is in use. Raises Unavailable where that does not happen."""
+        new = _NewFile(made)
         with self._changed:
-            self._made, self._replace_at = made, 0.0
-            self._changed.notify_all()
+            self._wait_for(lambda: self._new is None, stop)
+            self._new = new
             try:
-                while self._made == made and not self._stopping:
-                    stop.check()
-                    self._changed.wait(0.1)
+                self._wait_for(lambda: self._new is not new, stop)
             finally:
-                if self._made == made:
-                    self._made = None
+                if self._new is new:
+                    self._new = None
+        if not new.is_used:
+            raise Unavailable("The new index could not be put in place.", hint="Look into the log, and try again.")
+
+    def _wait_for(self, reached: Callable[[], bool], stop: Interruption) -> None:
+        while not reached():
+            stop.check()
+            if self._stopping:
+                raise Unavailable("Search is stopping.", hint="Build the index again when it has started.")
+            self._changed.wait(0.1)
 
     def _run(self) -> None:
         backoff = Backoff(first_s=0.2, most_s=10.0)
@@ -157,11 +180,8 @@ class Feed:
             self._changed.notify_all()
             failed = self.error is not None
             self._changed.wait_for(
-                lambda: self._stopping or self._is_made_now() or (self._asked > served and not failed), timeout=pause_s
+                lambda: self._stopping or (self._asked > served and not failed), timeout=pause_s
             )
-
-    def _is_made_now(self) -> bool:
-        return self._made is not None and self._replace_at == 0.0
 
     def _throw_away(self, reason: Corrupt) -> None:
         self._damage = None
@@ -195,7 +215,7 @@ class Feed:
             with self._changed:
                 self.is_rebuilding = False
                 self._changed.notify_all()
-        if not store.is_clean and self._made is None:
+        if not store.is_clean and self._new is None:
             self._rewrite(store)
 
     def _rewrite(self, store: SearchStore) -> None:
@@ -203,24 +223,42 @@ class Feed:
         made = self._index.path.with_name(self._index.path.name + ".rewritten")
         remove(made)
         store.rewrite(made)
-        self._made, self._replace_at = made, 0.0
+        with self._changed:
+            if self._new is None:
+                self._new = _NewFile(made)
+            else:
+                remove(made)  # an index that was built again meanwhile is as good
         self._exchange()
 
     def _exchange(self) -> None:
-        """Use the file that was made, as soon as no question is under way (exports may take long)."""
-        made = self._made
-        if made is None or time.monotonic() < self._replace_at:
+        """Use the new file as soon as nobody reads the old one (exports may take long)."""
+        new = self._new
+        if new is None:
             return
-        if not self._index.replace(made):
-            self._replace_at = time.monotonic() + _REPLACE_AGAIN_S
-            return
-        with self._changed:
-            self._made = None
-            self._changed.notify_all()
+        patience_s = 0.0
+        if (now := time.monotonic()) >= self._hold_back_at:
+            patience_s, self._hold_back_at = _HOLD_BACK_S, now + _HOLD_BACK_EVERY_S
+        is_over = True
+        try:
+            is_over = new.is_used = self._index.replace(new.path, patience_s)
+        finally:
+            with self._changed:
+                if is_over and self._new is new:
+                    self._new = None
+                    self._changed.notify_all()
 
 
 def _bring(store: SearchStore, check: Callable[[], None] = lambda: None) -> int:
     """Bring one batch from the ledger; return the new position. Begins one event early, which the store compares."""
     check()
-    bundles = list(reader.bundles_after(max(store.position - 1, 0), BATCH_EVENTS))
-    return store.ingest(bundles)
+    return store.ingest(list(_batch(reader.bundles_after(max(store.position - 1, 0), BATCH_EVENTS))))
+
+
+def _batch(bundles: Iterable[Bundle]) -> Iterator[Bundle]:
+    """As many bundles as hold BATCH_BYTES of text, one more at most; the rest is not even read."""
+    text_bytes = 0
+    for bundle in bundles:
+        yield bundle
+        text_bytes += sum(sum(map(len, lines)) for lines in (bundle.heads, bundle.whos, bundle.whats))
+        if text_bytes >= BATCH_BYTES:
+            return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,21 +74,21 @@ class Index:
             remove(self.path)
             self._store = self._opener(self.path)
 
-    def replace(self, made: Path, patience_s: float = 5.0) -> bool:
-        """Put the closed index file `made` in the place of the present one; False where readers did not end in time.
+    def replace(self, made: Path, patience_s: float = 0.0) -> bool:
+        """Put the closed index file `made` in the place of the present one; False where somebody still reads it.
 
-        If we stop between closing and renaming, the next start finds the old file or the new one, whole in both cases.
+        New questions wait for at most `patience_s` more. If we stop between closing and renaming, the next start finds the
+        old file or the new one, whole in both cases.
         """
-        deadline = time.monotonic() + patience_s
         with self._changed:
             self._is_exchanging = True
             try:
-                if not self._changed.wait_for(lambda: self._readers == 0, timeout=deadline - time.monotonic()):
+                if not self._changed.wait_for(lambda: self._readers == 0, timeout=patience_s):
                     return False
                 if self._store is not None:
                     self._store.close()
                     self._store = None
-                remove(self.path)
+                _log_of(self.path).unlink(missing_ok=True)  # it belongs to the old file
                 made.replace(self.path)
                 self._store = self._opener(self.path)
                 return True
@@ -107,5 +106,9 @@ class Index:
 
 def remove(path: Path) -> None:
     """Remove an index file and what the engine keeps beside it."""
-    for each in (path, path.with_name(path.name + ".wal")):
-        each.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    _log_of(path).unlink(missing_ok=True)
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + ".wal")

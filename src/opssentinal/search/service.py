@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 QUESTIONS_AT_ONCE: Final = 4
 EXPORTS_AT_ONCE: Final = 2
+# Where search stands is also asked while every other place is taken by slow questions.
+STATUS_AT_ONCE: Final = 2
 WAITING_MAX: Final = 64
 WAIT_S: Final = 5.0
 _QUESTION_BYTES_MAX: Final = 1 << 20
@@ -50,6 +52,7 @@ class SearchService:
         self._timeout_s = timeout_s
         self._short = _Lane(QUESTIONS_AT_ONCE, "question")
         self._long = _Lane(EXPORTS_AT_ONCE, "export")
+        self._quick = _Lane(STATUS_AT_ONCE, "status")
         self._loop = asyncio.new_event_loop()
         self._listening = threading.Event()
         self._failure: OSError | None = None
@@ -77,6 +80,7 @@ class SearchService:
         finally:
             self._short.close()
             self._long.close()
+            self._quick.close()
             self._loop.close()
             self._listening.set()
 
@@ -150,7 +154,8 @@ class SearchService:
             done_of[:] = [done, total]
 
         is_long = isinstance(question, wire.ExportQuestion | wire.ReindexQuestion)
-        lane = self._long if is_long else self._short
+        is_quick = isinstance(question, wire.StatusQuestion | wire.Poke)
+        lane = self._long if is_long else self._quick if is_quick else self._short
         async with lane.place():
             work = self._loop.run_in_executor(lane.threads, self._work, question, stop, progress)
             gone = asyncio.ensure_future(reader.read(1))  # a client says nothing more: this ends when it closes

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final
+from contextlib import ExitStack, contextmanager
+from typing import IO, Final
 
 import duckdb
 
@@ -126,41 +126,37 @@ _INSERT: Final = (
 
 def insert(connection: duckdb.DuckDBPyConnection, bundles: Sequence[Bundle]) -> int:
     """Add the events of the bundles within the caller's transaction; return how many."""
-    lines = [line for bundle in bundles for line in _lines(bundle)]
-    if not lines:
+    count = sum(bundle.count for bundle in bundles if not bundle.is_pruned)
+    if not count:
         return 0
-    with _memory_file(b"\n".join(lines)) as path:
+    with _memory_file(bundles) as path:
         inserted = connection.execute(_INSERT, [path]).fetchone()
-    count = int(inserted[0]) if inserted else 0
-    if count != len(lines):
-        raise RuntimeError(f"the engine read {count} of {len(lines)} events")
+    if not inserted or inserted[0] != count:
+        raise RuntimeError(f"the engine read {inserted} of {count} events")
     return count
 
 
 def _lines(bundle: Bundle) -> Iterator[bytes]:
-    """One JSON object per event. `heads` lack their closing brace; an erased part's line is its digest, no JSON."""
+    """One JSON object per event and line. `heads` lack their closing brace; an erased part's line is its digest, no JSON."""
     for seq, (head, who, what) in enumerate(
         zip(bundle.heads, bundle.whos, bundle.whats, strict=True), bundle.first_seq
     ):
-        yield b'{"seq":%d,"head":%b},"who":%b,"what":%b}' % (
+        yield b'{"seq":%d,"head":%b},"who":%b,"what":%b}\n' % (
             seq, head, b"null" if is_erased(who) else who, b"null" if is_erased(what) else what,
         )  # fmt: skip
 
 
 @contextmanager
-def _memory_file(content: bytes) -> Iterator[str]:
-    """A path under which the engine can read `content` once."""
-    if not hasattr(os, "memfd_create"):  # not Linux: a private file, gone at the end
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(content)
-            file.flush()
-            yield file.name
-        return
-    descriptor = os.memfd_create("events")
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
+def _memory_file(bundles: Sequence[Bundle]) -> Iterator[str]:
+    """A path under which the engine can read the lines once."""
+    with ExitStack() as stack:
+        if hasattr(os, "memfd_create"):
+            file: IO[bytes] = stack.enter_context(open(os.memfd_create("events"), "wb"))
+            path = f"/proc/self/fd/{file.fileno()}"
+        else:  # not Linux: a private file, gone at the end
+            file = stack.enter_context(tempfile.NamedTemporaryFile())
+            path = file.name
+        for bundle in bundles:
+            file.writelines(_lines(bundle))
+        file.flush()
+        yield path

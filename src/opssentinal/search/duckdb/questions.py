@@ -261,10 +261,10 @@ def _with_more_targets(field: str, source: str, condition: Condition, table: str
     place, label_place = _MORE_FACETS[field]
     label = f"x[{label_place}]" if label_place else "NULL"
     more = (
-        f"SELECT value, any_value(label) AS label, count(*) AS n FROM (SELECT DISTINCT row, x[{place}] AS value, "
-        f"coalesce({label}, '') AS label FROM (SELECT row, own, unnest(xs) AS x FROM (SELECT row_number() OVER () AS row, "
+        f"SELECT value, any_value(label) AS label, count(*) AS n FROM (SELECT row, x[{place}] AS value, "
+        f"coalesce(any_value({label}), '') AS label FROM (SELECT row, own, unnest(xs) AS x FROM (SELECT row_number() OVER () AS row, "
         f"{column} AS own, from_json(more_targets, '[[\"VARCHAR\"]]') AS xs FROM {table} "
-        f"WHERE {condition.sql} AND more_targets <> '')) WHERE x[{place}] <> own) GROUP BY 1"
+        f"WHERE {condition.sql} AND more_targets <> '')) WHERE x[{place}] <> own GROUP BY 1, 2) GROUP BY 1"
     )
     both = f"SELECT value, any_value(label) AS label, sum(n)::BIGINT AS n FROM ({source} UNION ALL {more}) GROUP BY 1"
     return both, condition.parameters * 2
