@@ -75,7 +75,7 @@ def test_tail_follows(sample: Cli, data_dir: Path) -> None:
         assert sample("import", "cloudtrail", str(SAMPLE), "--source", "again").returncode == 0
         seqs += [json.loads(process.stdout.readline())["seq"] for _ in range(37)]
         process.terminate()
-    assert seqs == list(range(36, 74))
+    assert seqs == list(range(36, 74))  # of these 37 is the record of this look
 
 
 def test_nothing_in_an_event_reaches_a_terminal(cli: Cli, data_dir: Path) -> None:
@@ -86,7 +86,7 @@ def test_nothing_in_an_event_reaches_a_terminal(cli: Cli, data_dir: Path) -> Non
             assert "\x1b[2J" not in shown
             assert not re.search("[\x80-\x9f\u202e]", shown)
             assert "Bob" in shown
-    assert json.loads(cli("tail", "--json", "-n", "2").stdout.splitlines()[0])["actor"]["name"] == EVIL
+    assert json.loads(cli("tail", "--json").stdout.splitlines()[0])["actor"]["name"] == EVIL
     assert len(cli("tail").stdout.splitlines()[0].split("\t")) == 8
 
 
@@ -107,8 +107,8 @@ def test_progress_is_for_terminals(cli: Cli, data_dir: Path) -> None:
 
 def test_times_are_shown_in_the_zone_asked_for(sample: Cli, data_dir: Path) -> None:
     """--tz moves what a person reads; a pipe always gets UTC."""
-    assert "2026-09-14 12:04:55" in _on_terminal(data_dir, "tail", "-n", "2", "--tz", "Europe/Berlin")
-    assert sample("tail", "-n", "2", "--tz", "Europe/Berlin").stdout.startswith("2026-09-14T10:04:55Z")
+    assert "2026-09-14 12:04:55" in _on_terminal(data_dir, "tail", "--tz", "Europe/Berlin")
+    assert "2026-09-14T10:04:55Z" in sample("tail", "--tz", "Europe/Berlin").stdout
     assert sample("tail", "--tz", "Mars/Olympus").returncode == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -64,8 +65,18 @@ def test_search_and_reindex(searched: Cli) -> None:
     assert "first 3 are shown" in limited.stderr
 
     done = searched("reindex")
-    assert (done.returncode, done.stdout) == (0, "The search index holds 37 events.\n")
+    assert done.returncode == 0
+    assert re.fullmatch(
+        r"The search index holds (38|39) events\.\n", done.stdout
+    )  # one look, or two around the tenth minute
     assert _rows(searched, "actor:mallory") == newest_first
+    (event, *_) = [
+        json.loads(line) for line in searched("search", "action:search.reindexed", "--json").stdout.splitlines()
+    ]
+    assert (event["outcome"], event["actor"]["type"]) == ("success", "os_user")
+    views = searched("search", "action:audit_log.viewed", "--json").stdout
+    assert "mallory" not in views
+    assert json.loads(views.splitlines()[0])["metadata"] == {"view": "search"}
 
 
 def test_an_import_beside_the_server_is_found_at_once(searched: Cli) -> None:
@@ -73,6 +84,6 @@ def test_an_import_beside_the_server_is_found_at_once(searched: Cli) -> None:
     assert searched("import", "cloudtrail", str(SAMPLE), "--source", "again").returncode == 0
     assert len(_rows(searched, "source:again")) == 36
     found = json.loads(searched("check", "--json").stdout)
-    assert [each for each in found["checks"] if each["subject"] == "search"] == [
-        {"subject": "search", "state": "ok", "detail": "74 events, up to the log's head"}
-    ]
+    (about_search,) = [each for each in found["checks"] if each["subject"] == "search"]
+    assert about_search["state"] == "ok"
+    assert re.fullmatch("7[5-6] events, up to the log's head", about_search["detail"])  # looking is recorded too

@@ -215,6 +215,29 @@ _TYPES = (
         example=_example("access.denied", {"type": "page", "id": "audit_log", "name": "Audit Logs"}, outcome="denied"),
     ),
     EventType(
+        action="audit_log.viewed",
+        category="data_access",
+        title="Audit log read on the server",
+        description="Somebody with a shell on the server read events with a command; one for each person, command and ten "
+        "minutes at most, without what was searched for.",
+        sentence="{actor} read the audit log",
+        example=_example(
+            "audit_log.viewed", {"type": "audit_log", "id": "audit_log", "name": "Audit log"}, metadata={"view": "tail"}
+        ),
+    ),
+    EventType(
+        action="audit_log.verified",
+        category="data_access",
+        title="Audit log verified",
+        description="Every hash of the log was derived again and compared (fsck); a failure means that something differs.",
+        sentence="{actor} verified the audit log",
+        example=_example(
+            "audit_log.verified",
+            {"type": "audit_log", "id": "audit_log", "name": "Audit log"},
+            metadata={"size": 2900, "root": "9f86d0…", "problems": 0},
+        ),
+    ),
+    EventType(
         action="events.imported",
         category="data_access",
         title="Events imported",
@@ -224,6 +247,30 @@ _TYPES = (
             "events.imported",
             {"type": "import", "id": "cloudtrail", "name": "2 files of CloudTrail records"},
             metadata={"accepted": 2900, "duplicates": 0, "conflicts": 0, "rejected": 0},
+        ),
+    ),
+    EventType(
+        action="search.reindexed",
+        category="configuration",
+        title="Search index rebuilt",
+        description="Somebody had the search index built again from the log.",
+        sentence="{actor} rebuilt the search index",
+        example=_example(
+            "search.reindexed",
+            {"type": "search_index", "id": "search_index", "name": "Search index"},
+            metadata={"rows": 2900},
+        ),
+    ),
+    EventType(
+        action="cleanup.finished",
+        category="configuration",
+        title="Standard cleanup run",
+        description="Somebody ran the standard cleanup of expired sessions and old exports.",
+        sentence="{actor} ran the standard cleanup",
+        example=_example(
+            "cleanup.finished",
+            {"type": "cleanup", "id": "cleanup", "name": "Standard cleanup"},
+            metadata={"sessions": 12, "exports": 3},
         ),
     ),
     EventType(

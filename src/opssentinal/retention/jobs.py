@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db.models import Max
 from django.utils.timezone import now as utc_now
 
@@ -78,7 +78,7 @@ def run_prune(
     """
     now = now or utc_now()
     days = preferences().audit_retention_days
-    run = RetentionRun.objects.create(kind=RetentionRun.Kind.AUDIT, started_at=now, retention_days=days)
+    run = _begin(RetentionRun.Kind.AUDIT, now, retention_days=days)
     try:
         if days is not None:
             pruning.prune(to_us(policy.cutoff(now, days)), progress=progress)
@@ -117,10 +117,13 @@ def _account(run: RetentionRun, actor: Actor, context: Context) -> None:
             )
 
 
-def run_cleanup(*, now: datetime | None = None) -> RetentionRun:
-    """Run the standard cleanup; return the run, whose `error` tells a failure."""
+def run_cleanup(actor: Actor | None = None, *, now: datetime | None = None) -> RetentionRun:
+    """Run the standard cleanup; return the run, whose `error` tells a failure.
+
+    A run that a person asked for, the `actor`, is recorded as cleanup.finished; the nightly one leaves its row alone.
+    """
     now = now or utc_now()
-    run = RetentionRun.objects.create(kind=RetentionRun.Kind.CLEANUP, started_at=now)
+    run = _begin(RetentionRun.Kind.CLEANUP, now)
     try:
         run.sessions = cleanup.delete_expired_sessions(now, preferences())
         run.exports = cleanup.delete_expired_exports(now)
@@ -128,5 +131,24 @@ def run_cleanup(*, now: datetime | None = None) -> RetentionRun:
         _log.exception("the standard cleanup failed")
         run.error = str(error)
     run.finished_at = max(utc_now(), now)
-    run.save()
+    with recording() as record:
+        run.save()
+        if actor is not None:
+            record(_cleaned(run, actor))
     return run
+
+
+def _cleaned(run: RetentionRun, actor: Actor) -> Event:
+    metadata: dict[str, object] = {"sessions": run.sessions, "exports": run.exports}
+    return Event(
+        action="cleanup.finished",
+        outcome="failure" if run.error else "success",
+        actor=actor,
+        targets=[Target(type="cleanup", id="cleanup", name="Standard cleanup")],
+        metadata=metadata | ({"error": run.error[:1000]} if run.error else {}),
+    )
+
+
+def _begin(kind: str, now: datetime, **fields: object) -> RetentionRun:
+    with transaction.atomic():  # a statement on its own would not wait its turn among the writers
+        return RetentionRun.objects.create(kind=kind, started_at=now, **fields)

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from opssentinal.commands.console import json_line
 from opssentinal.errors import Unavailable
 from opssentinal.retention import jobs
+from opssentinal.workspace.principals import os_actor
 
 
 class Command(BaseCommand):
@@ -25,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Raises Unavailable if the run fails."""
-        run = jobs.run_cleanup()
+        run = jobs.run_cleanup(os_actor())
         if run.error:
             raise Unavailable(f"The cleanup failed: {run.error}")
         if options["json"]:

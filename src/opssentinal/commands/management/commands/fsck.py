@@ -10,17 +10,21 @@ import msgspec
 from django.core.management.base import BaseCommand
 
 from opssentinal.commands.console import json_line, progress
+from opssentinal.commands.recorded import record_verification
 from opssentinal.errors import IntegrityError
 from opssentinal.events.sentences import visible
 from opssentinal.ledger.fsck import fsck
 
 
 class Command(BaseCommand):
-    """Derives everything again and compares; ends with 0 if all agrees, else with IntegrityError's status, 70."""
+    """Derives everything again and compares; ends with 0 if all agrees, else with IntegrityError's status, 70.
+
+    That it was done, and what came of it, is recorded afterwards.
+    """
 
     help = (
         "Derive every leaf hash, tile and root of the log again from its text and compare them with what is stored. "
-        "It only reads, and may run beside the server; events recorded meanwhile are not looked at."
+        "It repairs nothing, and may run beside the server; events recorded meanwhile are not looked at."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -29,6 +33,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with progress("Checking", None) as bar:
             report = fsck(lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total))
+        said = {name: getattr(report, name) for name in ("size", "pruned", "bundles", "tiles")}
+        record_verification(
+            said | {"root": report.root.hex(), "problems": len(report.problems)}, is_clean=report.is_clean
+        )
         if options["json"]:
             facts = msgspec.to_builtins(report) | {"root": report.root.hex(), "is_clean": report.is_clean}
             self.stdout.write(json_line(facts))

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from opssentinal.commands.console import progress
+from opssentinal.commands.recorded import record_reindex
 from opssentinal.ledger.reader import head
 from opssentinal.search.client import search
 
@@ -20,6 +21,15 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with progress("Indexing", head().size) as bar:
-            search().reindex(lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total))
-        self.stdout.write(f"The search index holds {search().status().rows:,} events.")
+        search().status()  # raises Unavailable where there is no server to do it, and so nothing to record
+        try:
+            with progress("Indexing", head().size) as bar:
+                search().reindex(lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total))
+        except BaseException as error:  # also where somebody no longer waits for it
+            record_reindex(
+                "unknown" if isinstance(error, KeyboardInterrupt) else "failure", {"error": str(error)[:1000]}
+            )
+            raise
+        rows = search().status().rows
+        record_reindex("success", {"rows": rows})
+        self.stdout.write(f"The search index holds {rows:,} events.")

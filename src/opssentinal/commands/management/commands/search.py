@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 
 from opssentinal.commands.console import complain, stdout_console
 from opssentinal.commands.filtering import add_filter_options, at_least_one, filter_of, zone_of
+from opssentinal.commands.recorded import record_view
 from opssentinal.commands.rendering import show
 from opssentinal.query import Filter
 from opssentinal.search.client import Order, Page, search
@@ -40,6 +41,8 @@ class Command(BaseCommand):
         count = 0
         page = None
         for page in pages:
+            if not count:
+                record_view("search")  # the pages are fixed at the head of the first, so this is not in them
             count += len(page.events)
             if page.events:
                 show(page.events, console, tz, is_json=options["json"])

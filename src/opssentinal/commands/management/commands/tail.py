@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 
 from opssentinal.commands.console import stdout_console
 from opssentinal.commands.filtering import add_zone_option, at_least_one, zone_of
+from opssentinal.commands.recorded import record_view
 from opssentinal.commands.rendering import show
 from opssentinal.ledger import reader
 
@@ -32,7 +33,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         console, tz = stdout_console(), zone_of(options)
-        size = reader.head().size
+        size = (
+            reader.head().size
+        )  # before the record of this look, which would else be the newest event of a plain tail
+        record_view("tail")
         newest = reader.newest(options["limit"], before_seq=size)
         show(reversed(newest), console, tz, is_json=options["json"], as_lines=True)
         while options["follow"]:
