@@ -25,7 +25,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--only",
             choices=("front", "back"),
-            help="run one of the two processes, where they live on several machines",
+            help="run one of the two processes, where each is a unit or container of its own on one host",
         )
 
     def handle(self, *, host: str | None, port: int | None, only: str | None, **options: Any) -> None:
