@@ -135,6 +135,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("SEARCH_MEMORY_MB", "768", "Memory that the search engine may use.", _whole(128, 1_000_000)),
     Setting("SEARCH_THREADS", "0", "Threads of the search engine; 0 means one per core.", _whole(0, 1024)),
     Setting("QUERY_TIMEOUT_S", "30", "Seconds after which a query is stopped.", _whole(1, 3600)),
+    Setting(
+        "MAX_CONNECTIONS",
+        "10000",
+        "Connections open at the same time; requests on further ones get 503.",
+        _whole(16, 1_000_000),
+    ),
     Setting("PAGE_THREADS", "8", "Pages and API requests served at the same time.", _whole(1, 256)),
     Setting(
         "LOG_LEVEL", "info", "How much the server writes to its log.", _choice("debug", "info", "warning", "error")

@@ -34,6 +34,9 @@ Send = Callable[[Message], Awaitable[None]]
 INGEST_PATH = "/api/v1/events"
 PAGE_BODY_BYTES_MAX = 6 << 20
 PAGE_BODY_TIMEOUT_S = 30
+PAGE_SEND_TIMEOUT_S = 30
+# Requests under way per thread, those that wait for one or for their body included; further ones get 503.
+PAGE_REQUESTS_PER_THREAD = 64
 # A thread that holds the interpreter gives it up after this long, instead of 5 ms: the event loop and the sequencer hand
 # over to each other with every commit.
 SWITCH_INTERVAL_S = 0.0005
@@ -77,14 +80,27 @@ class Front:
 class Pages:
     """Django in threads, for requests that have arrived whole.
 
-    The body is read before a thread is taken, so a client that sends half of one and waits holds no thread. A client that
-    goes away cancels the queries its request is waiting for.
+    The body is read before a thread is taken, so a client that sends half of one and waits holds no thread; nor does one
+    that takes no more of its answer. A client that goes away cancels the queries its request is waiting for. At most
+    PAGE_REQUESTS_PER_THREAD requests per thread are under way: further ones are refused before their body is read.
     """
 
     def __init__(self, threads: int) -> None:
         self._wsgi: Any = WSGIMiddleware(pages, workers=threads)
+        self._requests_max = PAGE_REQUESTS_PER_THREAD * threads
+        self._requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._requests >= self._requests_max:
+            await _refuse(send, 503, "Too many requests are waiting. Try again.", (b"retry-after", b"1"))
+            return
+        self._requests += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._requests -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = await asyncio.wait_for(_read_body(receive), PAGE_BODY_TIMEOUT_S)
         except TimeoutError:
@@ -101,12 +117,33 @@ class Pages:
         token = cancel_scope.set(cancelling)
         watcher = asyncio.create_task(_cancel_on_disconnect(receive, cancelling))
         try:
-            await self._wsgi(scope, _replay(body), send)
+            await self._wsgi(scope, _replay(body), _bounded(send))
         finally:
             cancel_scope.reset(token)
             watcher.cancel()
             with suppress(asyncio.CancelledError):
                 await watcher
+
+
+def _bounded(send: Send) -> Send:
+    """Give up on a client that takes nothing of its answer for PAGE_SEND_TIMEOUT_S seconds.
+
+    The rest is thrown away instead of raising, because the thread that makes it waits until somebody takes it; uvicorn
+    closes a connection whose answer ends before its time.
+    """
+    has_given_up = False
+
+    async def bounded(message: Message) -> None:
+        nonlocal has_given_up
+        if has_given_up:
+            return
+        try:
+            async with asyncio.timeout(PAGE_SEND_TIMEOUT_S):
+                await send(message)
+        except TimeoutError:
+            has_given_up = True
+
+    return bounded
 
 
 async def _read_body(receive: Receive) -> bytes | None:
@@ -135,7 +172,7 @@ async def _cancel_on_disconnect(receive: Receive, cancelling: CancelScope) -> No
     cancelling.cancel()
 
 
-async def _refuse(send: Send, status: int, reason: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+async def _refuse(send: Send, status: int, reason: str, *more: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close"), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": reason.encode()})

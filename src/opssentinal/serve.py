@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -16,12 +17,15 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
+from opssentinal.connection import Connection
+
 log = logging.getLogger(__name__)
 
 GRACEFUL_STOP_S = 15
 _MIGRATION_LOCK = 0x6F707373  # "opss"
 _RESTART_PAUSES_S = (0.2, 1, 2, 5, 10, 30)
 _STABLE_S = 60
+_OTHER_FILES = 256  # the database, the search socket, the process itself
 
 
 def prepare() -> None:
@@ -84,6 +88,16 @@ class Back:
             self._stopping.wait(pause_s)
 
 
+def _allow_files(wanted: int) -> None:
+    """Let this process have as many files open as its connections need, as far as the system lets it decide."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("Only %s files may be open, fewer than OPSSENTINAL_MAX_CONNECTIONS needs (ulimit -n).", allowed)
+
+
 class _Server(uvicorn.Server):
     """uvicorn, with a word to the person who started it once it listens."""
 
@@ -101,13 +115,15 @@ def serve_front(host: str, port: int, on_listening: Callable[[], None]) -> bool:
     """Serve until SIGTERM or SIGINT; return whether the server ever listened."""
     from opssentinal.front import Front
 
+    _allow_files(settings.CONFIG.max_connections + _OTHER_FILES)
     server = _Server(
         uvicorn.Config(
             Front(),
             host=host,
             port=port,
             loop="uvloop" if sys.platform != "win32" else "asyncio",
-            http="httptools",
+            http=Connection,
+            limit_concurrency=settings.CONFIG.max_connections,
             lifespan="on",
             access_log=False,
             log_config=None,

@@ -434,3 +434,17 @@ def test_actor_type_is_the_callers(client: Client) -> None:
     """The key says which program sent an event; who did it is what the program says."""
     client.post(event(actor={"type": "service", "id": "cron"}))
     assert sent_events()[0].actor == Actor(type="service", id="cron")
+
+
+@pytest.mark.parametrize("sent", [b"", b"{"], ids=["nothing of it", "half of it"])
+def test_a_body_that_does_not_come_is_408(client: Client, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    """A client with a valid key that announces a body and does not send it is not waited for."""
+    monkeypatch.setattr("opssentinal.ingest.app.BODY_TIMEOUT_S", 0.2)
+    with socket.create_connection(("127.0.0.1", client.port), timeout=10) as sock:
+        head = (
+            "POST /api/v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {client.token}\r\nContent-Length: 100\r\n\r\n"
+        )
+        sock.sendall(head.encode() + sent)
+        assert b" 408 " in sock.recv(4096).partition(b"\r\n")[0]
+    assert sent_events() == []

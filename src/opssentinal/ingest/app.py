@@ -170,26 +170,25 @@ async def _whole_body(headers: Headers, receive: Receive) -> bytes | None:
     announced = headers.get(b"content-length")
     if announced is not None and int(announced) > BODY_BYTES_MAX:
         raise too_large()  # before any of it is received, so that `Expect: 100-continue` spares the client sending it
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        return None
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts, length = [body], len(body)
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            while message.get("more_body"):
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                parts.append(message.get("body", b""))
-                length += len(parts[-1])
-                if length > BODY_BYTES_MAX:
-                    raise too_large()
+            return await _received(receive)
     except TimeoutError as error:
         raise TooSlow(f"The body took longer than {BODY_TIMEOUT_S} s to arrive.") from error
-    return b"".join(parts)
+
+
+async def _received(receive: Receive) -> bytes | None:
+    parts, length, is_whole = [], 0, False
+    while not is_whole:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        length += len(parts[-1])
+        if length > BODY_BYTES_MAX:
+            raise too_large()
+        is_whole = not message.get("more_body")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _client_ip(scope: Scope) -> str | None:

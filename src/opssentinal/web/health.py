@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 
 from opssentinal.errors import OpsSentinalError
 from opssentinal.ledger.reader import head
+from opssentinal.ledger.sequencer import running
 
 
 @require_safe
@@ -21,12 +22,23 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Say whether the ledger can be read (else 503) and how search is; search may be down without making us unready."""
+    """Say whether events can be recorded and read (else 503) and how search is, which may be down without making us unready.
+
+    Nothing can be recorded once the sequencer of this process found the ledger damaged, or has ended.
+    """
     try:
         size = head().size
     except (DatabaseError, OpsSentinalError) as error:
         return JsonResponse({"ready": False, "ledger": str(error)}, status=503)
-    return JsonResponse({"ready": True, "ledger": {"size": size}, "search": _search()})
+    ledger: dict[str, object] = {"size": size}
+    sequencer = running()
+    if sequencer is not None:
+        health = sequencer.health()
+        ledger["waiting"] = health.waiting_events
+        if health.damage is not None or not health.is_running:
+            reason = health.damage or "The sequencer does not run."
+            return JsonResponse({"ready": False, "ledger": ledger | {"reason": reason}}, status=503)
+    return JsonResponse({"ready": True, "ledger": ledger, "search": _search()})
 
 
 def _search() -> dict[str, object]:

@@ -1,0 +1,149 @@
+"""Bounds on clients who take their time or come in crowds: real sockets, real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from opssentinal import connection, front
+from tests.server import ServerProcess
+
+Serve = Callable[[Any], int]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serve an ASGI application as `opssentinal serve` does and return its port."""
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(app: Any) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(app, http=connection.Connection, log_config=None, log_level="critical", lifespan="off")
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        running.append((server, thread))
+        return int(listener.getsockname()[1])
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join()
+
+
+async def hello(scope: Any, receive: Any, send: Any) -> None:
+    """Answer anything with `hello`."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+def received(sock: socket.socket) -> bytes:
+    """Everything until the server closes."""
+    parts = []
+    while part := sock.recv(65_536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET / HT", b"\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET"],
+    ids=["nothing", "half a line", "an empty line", "half a head", "half a second one"],
+)
+def test_a_head_that_does_not_come_ends_the_connection(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """Whoever connects and does not send the whole head of a request is not waited for."""
+    monkeypatch.setattr(connection, "HEAD_TIMEOUT_S", 0.2)
+    with socket.create_connection(("127.0.0.1", serve(hello)), timeout=10) as sock:
+        sock.sendall(sent)
+        assert received(sock).count(b"hello") == sent.count(b"\r\n\r\n")
+
+
+def test_a_head_may_come_in_pieces(serve: Serve) -> None:
+    """Two requests on one connection, each byte by byte, are answered."""
+    with socket.create_connection(("127.0.0.1", serve(hello)), timeout=10) as sock:
+        for _ in range(2):
+            for byte in b"GET / HTTP/1.1\r\nHost: x\r\n\r\n":
+                sock.sendall(bytes((byte,)))
+            answer = b""
+            while not answer.endswith(b"hello"):
+                answer += sock.recv(4096)
+
+
+def test_an_endless_head_is_refused(serve: Serve) -> None:
+    """A head of more than 64 KiB is answered 400 while it is still being sent."""
+    with socket.create_connection(("127.0.0.1", serve(hello)), timeout=10) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nX: ")
+        answer = b""
+        try:
+            for _ in range(100):
+                sock.sendall(b"x" * 10_000)
+            answer = received(sock)
+        except (ConnectionResetError, BrokenPipeError):
+            answer = b"HTTP/1.1 400 (reset before it could be read)"
+        assert b" 400 " in answer.partition(b"\r\n")[0]
+
+
+def test_pages_refuse_a_crowd_before_its_bodies(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound a request gets 503 and Retry-After while others still send their bodies; then pages go on."""
+    monkeypatch.setattr(front, "PAGE_REQUESTS_PER_THREAD", 2)
+    port = serve(front.Pages(1))
+    head = b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    slow = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(2)]
+    for sock in slow:
+        sock.sendall(head)
+        assert b" 100 " in sock.recv(4096)  # the body is being waited for
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(head)
+        answer = received(sock)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1" in answer.lower()
+    for sock in slow:
+        sock.sendall(b"abc")
+        assert b" 403 " in sock.recv(4096)  # Django's word: a form without its token
+        sock.close()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert received(sock).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_answer_that_nobody_takes_frees_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that takes nothing more of its answer is given up, and the rest is thrown away without waiting."""
+    monkeypatch.setattr(front, "PAGE_SEND_TIMEOUT_S", 0.05)
+    taken: list[Any] = []
+
+    async def send(message: Any) -> None:
+        if len(taken) == 1:
+            await asyncio.Event().wait()
+        taken.append(message)
+
+    async def answer() -> None:
+        bounded = front._bounded(send)
+        async with asyncio.timeout(10):
+            for number in range(1000):
+                await bounded({"number": number})
+
+    asyncio.run(answer())
+    assert taken == [{"number": 0}]
+
+
+def test_more_connections_than_allowed_get_503(tmp_path: Path) -> None:
+    """The server answers 503 while too many connections are open, and serves again when they are gone."""
+    with ServerProcess(tmp_path / "data", OPSSENTINAL_MAX_CONNECTIONS="16") as server:
+        idle = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(16)]
+        assert server.get("/healthz")[0] == 503
+        for sock in idle:
+            sock.close()
+        deadline = time.monotonic() + 20
+        while server.get("/healthz")[0] != 200:
+            assert time.monotonic() < deadline
