@@ -289,6 +289,25 @@ def test_values_are_never_sql(opened: Callable[[], SearchStore]) -> None:
     assert store.extent(parse('actor:"\' OR 1=1 --"'), None, GO).count == 0
 
 
+def test_finds_text_in_long_events(opened: Callable[[], SearchStore]) -> None:
+    """A phrase is found in whichever text it is, also beside very long ones, and never across two texts."""
+    store = opened()
+    long = "x" * 5_000
+    log = [
+        event(0, message=long + "Needle"),
+        event(1, message="Needle", metadata={"k": long}),
+        event(2, message="a needle"),
+        event(3, targets=[Target("user", "nee", "dle")], metadata={"k": "nee", "l": "dle"}),
+        event(4, targets=[Target("user", "nee", "dle")], message=long),
+        event(5, metadata={"k": 'say "NEEDLE"\n'}),
+    ]
+    recorded = filled(store, log)
+    for asked in ("needle", "nee*dle", "-needle", '"say \\"needle\\""', '"*\\"*"'):
+        wanted = newest_first(matching(recorded, parse(asked)))
+        assert all_pages(store, parse(asked), 2) == wanted
+    assert [each.seq for each in all_pages(store, parse("needle"), 9)] == [5, 2, 1, 0]
+
+
 def test_forgets_what_was_pruned(opened: Callable[[], SearchStore], tmp_path: Path) -> None:
     """Forgotten events are in no answer, and after rewriting their bytes are not in the file either."""
     store = opened()

@@ -179,9 +179,7 @@ class Feed:
             self._served = served
             self._changed.notify_all()
             failed = self.error is not None
-            self._changed.wait_for(
-                lambda: self._stopping or (self._asked > served and not failed), timeout=pause_s
-            )
+            self._changed.wait_for(lambda: self._stopping or (self._asked > served and not failed), timeout=pause_s)
 
     def _throw_away(self, reason: Corrupt) -> None:
         self._damage = None

@@ -16,7 +16,16 @@ import duckdb
 
 from opssentinal.events.encoding import is_erased
 from opssentinal.ledger.bundle import Bundle
-from opssentinal.search.duckdb.schema import AGENT_EMPTY, EVENT_COLUMNS, MESSAGE_EMPTY, WHAT_ERASED, WHO_ERASED
+from opssentinal.search.duckdb.schema import (
+    AGENT_EMPTY,
+    EVENT_COLUMNS,
+    FOLDED_BYTES_MAX,
+    FOLDED_FROM,
+    MESSAGE_EMPTY,
+    TOO_LONG,
+    WHAT_ERASED,
+    WHO_ERASED,
+)  # fmt: skip
 
 # An event has 64 KiB at most, its three lines a little more; twice this is the engine's buffer per thread.
 _LINE_BYTES_MAX: Final = 1 << 20
@@ -113,10 +122,14 @@ _HASHES: Final[dict[str, str]] = {
     for name in EVENT_COLUMNS
     if name.endswith("_h")
 }
+_FOLDED: Final = (
+    f"CASE WHEN {' + '.join(f'strlen({name})' for name in FOLDED_FROM)} > {FOLDED_BYTES_MAX} THEN '{TOO_LONG}' "
+    f"ELSE lower({' || chr(10) || '.join(FOLDED_FROM)}) END"
+)
 
 _INSERT: Final = (
     "INSERT INTO event SELECT "
-    + ", ".join(f"{(_NUMBERS | _HASHES).get(name, name)}" for name in EVENT_COLUMNS)
+    + ", ".join(f"{(_NUMBERS | _HASHES | {'folded': _FOLDED}).get(name, name)}" for name in EVENT_COLUMNS)
     + " FROM (SELECT "
     + ", ".join(f"{expression} AS {name}" for name, expression in _ROWS.items())
     + " FROM read_json(?, format = 'newline_delimited', auto_detect = false, "

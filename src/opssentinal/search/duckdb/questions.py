@@ -30,11 +30,9 @@ from opssentinal.search.duckdb.conditions import Condition, Folded, add_bound, c
 from opssentinal.search.duckdb.rows import SELECTED, event_of
 from opssentinal.search.interruption import Interruption
 
-# Rows nearer than this are read together: the engine reads 2,048 rows at a time anyway.
-_NEAR_ROWS: Final = 2_048
-_FEW_SEQS: Final = 2_000
-# More events than this are counted where they are rather than copied first.
-_KEPT_EVENTS_MAX: Final = 300_000
+_FEW_ROWS: Final = 2_000
+# More events than this are counted where they are rather than copied first, unless finding them costs more than copying.
+_KEPT_EVENTS_MAX: Final = 20_000
 # Value and label of a facet, both columns of `event`.
 _FACETS: Final[dict[str, tuple[str, str | None]]] = {
     "action": ("action", None),
@@ -60,7 +58,9 @@ class Questions:
     def __init__(self, cursor: duckdb.DuckDBPyConnection, stop: Interruption) -> None:
         self._cursor = cursor
         self._stop = stop
-        self._found: dict[tuple[Any, ...], list[int] | None] = {}
+        self._found: dict[tuple[Any, ...], list[int]] = {}
+        self._folded: dict[str, Folded] = {}
+        self._extents: dict[tuple[Any, ...], Extent] = {}
 
     def page(self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None) -> Page:
         """See SearchStore.page."""
@@ -74,14 +74,14 @@ class Questions:
             add_bound(condition, after, newest=newest)
         direction = "DESC" if newest else "ASC"
         places = self._rows(
-            f"SELECT occurred_us, seq FROM event WHERE {condition.sql} "
+            f"SELECT occurred_us, seq, rowid FROM event WHERE {condition.sql} "
             f"ORDER BY occurred_us {direction}, seq {direction} LIMIT {limit + 1}",
             condition.parameters,
         )
         more = len(places) > limit
-        found = self._events([seq for _, seq in places[:limit]])
-        events = [found[seq] for _, seq in places[:limit]]
-        return Page(events, Position(*places[limit - 1]) if more else None, head, complete=head <= position)
+        found = self._events([row for _, _, row in places[:limit]])
+        events = [found[seq] for _, seq, _ in places[:limit]]
+        return Page(events, Position(*places[limit - 1][:2]) if more else None, head, complete=head <= position)
 
     def overview(
         self, filter: Filter, fields: Sequence[str], values: int, buckets: int, tz: str, head: int | None
@@ -137,21 +137,26 @@ class Questions:
         return [SeenAction(action, count, from_us(first), from_us(last)) for action, count, first, last in rows]
 
     def fold(self, texts: Sequence[str]) -> dict[str, Folded]:
-        """Ask the engine for its lower case and its hashes of texts."""
-        if not texts:
-            return {}
-        rows = self._rows(
-            "SELECT x, lower(x), hash(x) & 65535, hash(lower(x)) & 65535 FROM unnest(?) t(x)", [list(texts)]
-        )
-        return {text: Folded(lower, hash_, lower_hash) for text, lower, hash_, lower_hash in rows}
+        """Ask the engine for its lower case and its hashes of texts, of each once."""
+        if new := [text for text in texts if text not in self._folded]:
+            rows = self._rows("SELECT x, lower(x), hash(x) & 65535, hash(lower(x)) & 65535 FROM unnest(?) t(x)", [new])
+            self._folded |= {text: Folded(lower, hash_, lower_hash) for text, lower, hash_, lower_hash in rows}
+        return self._folded
 
-    def few_seqs(self, sql: str, parameters: Sequence[Any]) -> list[int] | None:
-        """See conditions.Engine; asked once per moment."""
-        key = (sql, *parameters)
-        if key not in self._found:
-            rows = self._rows(f"SELECT seq FROM ({sql}) LIMIT {_FEW_SEQS + 1}", parameters)
-            self._found[key] = None if len(rows) > _FEW_SEQS else sorted(seq for (seq,) in rows)
-        return self._found[key]
+    def few_rows(self, conditions: Sequence[Condition]) -> list[int] | None:
+        """See conditions.Engine; each asked once per moment, and none after one that finds many."""
+        found: set[int] = set()
+        for condition in conditions:
+            key = (condition.sql, *condition.parameters)
+            if key not in self._found:
+                rows = self._rows(
+                    f"SELECT rowid FROM event WHERE {condition.sql} LIMIT {_FEW_ROWS + 1}", condition.parameters
+                )
+                self._found[key] = [row for (row,) in rows]
+            found.update(self._found[key])
+            if len(found) > _FEW_ROWS:
+                return None
+        return sorted(found)
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         self._stop.check()
@@ -160,26 +165,19 @@ class Questions:
     def _position(self) -> int:
         return int(self._rows("SELECT position FROM meta")[0][0])
 
-    def _events(self, seqs: Sequence[int]) -> dict[int, RecordedEvent]:
-        """The events at these seqs. Each cluster of near ones is a question of its own, so that the engine skips the rest:
-        one IN list over the whole table takes five times as long.
+    def _events(self, rows: Sequence[int]) -> dict[int, RecordedEvent]:
+        """The events of these rows of the table, by seq.
+
+        A join with row numbers, written out, makes the engine open nothing but the blocks they lie in: 8 ms for 50 events
+        scattered over a million, where an IN list of seqs takes 37 and a question for each of them 75.
         """
-        clusters: list[list[int]] = []
-        for seq in sorted(seqs):
-            if clusters and seq - clusters[-1][-1] < _NEAR_ROWS:
-                clusters[-1].append(seq)
-            else:
-                clusters.append([seq])
-        found: dict[int, RecordedEvent] = {}
-        for at in range(0, len(clusters), 50):
-            # The numbers are the engine's own, and written out: handing over a parameter costs more than reading one.
-            parts = [
-                f"SELECT {SELECTED} FROM event WHERE seq BETWEEN {cluster[0]:d} AND {cluster[-1]:d} "
-                f"AND seq IN ({', '.join(f'{seq:d}' for seq in cluster)})"
-                for cluster in clusters[at : at + 50]
-            ]
-            found |= {row[0]: event_of(row) for row in self._rows(" UNION ALL ".join(parts))}
-        return found
+        if not rows:
+            return {}
+        wanted = ", ".join(f"({row:d})" for row in rows)
+        found = self._rows(
+            f"SELECT {SELECTED} FROM event JOIN (VALUES {wanted}) wanted(row) ON event.rowid = wanted.row"
+        )
+        return {row[0]: event_of(row) for row in found}
 
     def _kept_hits(self, filter: Filter, condition: Condition, fields: Sequence[str]) -> str | None:
         """Keep what the counting needs of the events that match, and return the name of that table: the condition is then
@@ -223,18 +221,22 @@ class Questions:
         parameters = condition.parameters
         if field in _MORE_FACETS:
             source, parameters = _with_more_targets(field, source, condition, table)
+        # "" is left out here and not by the engine, which would compare it with every event (7 ms instead of 2.5).
         rows = self._rows(
-            f"SELECT value, label, n FROM ({source}) WHERE value <> '' ORDER BY n DESC, value LIMIT {values}",
-            parameters,
+            f"SELECT value, label, n FROM ({source}) ORDER BY n DESC, value LIMIT {values + 1}", parameters
         )
-        return [FacetValue(value, count, label or None) for value, label, count in rows]
+        return [FacetValue(value, count, label or None) for value, label, count in rows if value][:values]
 
     def _extent(self, condition: Condition, table: str = "event") -> Extent:
-        [(first, last, count)] = self._rows(
-            f"SELECT min(occurred_us), max(occurred_us), count(*) FROM {table} WHERE {condition.sql}",
-            condition.parameters,
-        )
-        return Extent(None if first is None else from_us(first), None if last is None else from_us(last), count)
+        """Asked once per moment."""
+        key = (table, condition.sql, *condition.parameters)
+        if key not in self._extents:
+            [(first, last, count)] = self._rows(
+                f"SELECT min(occurred_us), max(occurred_us), count(*) FROM {table} WHERE {condition.sql}",
+                condition.parameters,
+            )
+            self._extents[key] = Extent(from_us(first), from_us(last), count) if count else Extent(None, None, 0)
+        return self._extents[key]
 
     def _histogram(
         self, filter: Filter, condition: Condition, extent: Extent, buckets: int, tz: str, table: str = "event"

@@ -11,8 +11,10 @@ import msgspec
 from opssentinal.events.model import Actor, Change, Context, RecordedEvent, Target, from_us
 from opssentinal.search.duckdb.schema import AGENT_EMPTY, EVENT_COLUMNS, MESSAGE_EMPTY, WHAT_ERASED, WHO_ERASED
 
-# Everything but the numbers made for filtering.
-COLUMNS: Final = tuple(name for name in EVENT_COLUMNS if not name.endswith("_h") and name not in ("ip_hi", "ip_lo"))
+# Everything but what was made for filtering.
+COLUMNS: Final = tuple(
+    name for name in EVENT_COLUMNS if not name.endswith("_h") and name not in ("ip_hi", "ip_lo", "folded")
+)
 SELECTED: Final = ", ".join("id::VARCHAR" if name == "id" else name for name in COLUMNS)
 
 _context_rest = msgspec.json.Decoder(tuple[list[str] | None, str | None]).decode

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, tzinfo
+from math import gcd
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -18,10 +19,8 @@ _STEPS_S: Final = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200,
     *(days * _DAY_S for days in (1, 2, 7, 14, 28, 91, 182, 364, 3640, 36_400, 364_000, 3_640_000)),
 )  # fmt: skip
-# Every zone's offset is a multiple of a quarter of an hour nowadays, so that quarters can be put together to its days.
 # Room for a zone at both ends of the calendar.
 _FIRST_DAY, _LAST_DAY = 2, date.max.toordinal() - 1
-_QUARTER_US: Final = 900 * 1_000_000
 
 
 class Axis(NamedTuple):
@@ -61,9 +60,14 @@ def axis(first_us: int, end_us: int, buckets: int, tz: tzinfo) -> Axis:
         ordinal += days
         edge = _day_us(ordinal, tz)
         if edge >= end_us:
-            return Axis(starts, edge, step_s, _QUARTER_US)
+            return Axis(starts, edge, step_s, _grain_us(starts, edge))
         starts.append(edge)
-    return Axis(starts, end_us, step_s, _QUARTER_US)  # the calendar ends first
+    return Axis(starts, end_us, step_s, _grain_us(starts, end_us))  # the calendar ends first
+
+
+def _grain_us(starts_us: list[int], end_us: int) -> int:
+    """The widest grain that fits every bucket: a day, or an hour where the clock was changed by one."""
+    return gcd(*(start - starts_us[0] for start in starts_us[1:])) or end_us - starts_us[0]
 
 
 def _day_us(ordinal: int, tz: tzinfo) -> int:
