@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import duckdb
 
@@ -196,33 +198,54 @@ def export(
     stop: Interruption,
 ) -> Exported:
     """Write the file; see SearchStore.export. The cursor is inside a transaction."""
-    portion = path.with_name(path.name + ".portion")
-    digest = hashlib.sha256()
+    portions = [path.with_name(f"{path.name}.portion{number}") for number in (1, 2)]
     rows = 0
     try:
         with open(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
-
-            def write(content: bytes) -> None:
-                digest.update(content)
-                file.write(content)
-
+            whole = _Whole(file)
             if format == "csv":
-                write((_BOM if bom else b"") + _CSV_HEADER)
-            for bounds in _portions(cursor, condition) if format != "parquet" else [""]:
-                stop.check()
-                portion.touch(mode=0o600)
-                rows += _copy(cursor, condition, bounds, format, portion)
-                with portion.open("rb") as made:
-                    while content := made.read(_COPY_BYTES):
-                        write(content)
-                progress(rows)
+                whole.write((_BOM if bom else b"") + _CSV_HEADER)
+            # While the engine writes one portion, a thread copies and hashes the one before it.
+            with ThreadPoolExecutor(1, "export-copy") as copier:
+                copying: Future[None] | None = None
+                spans = _portions(cursor, condition) if format != "parquet" else [""]
+                for bounds, portion in zip(spans, cycle(portions), strict=False):
+                    stop.check()
+                    portion.touch(mode=0o600)
+                    rows += _copy(cursor, condition, bounds, format, portion)
+                    if copying is not None:
+                        copying.result()
+                    copying = copier.submit(whole.take, portion)
+                    progress(rows)
+                if copying is not None:
+                    copying.result()
             file.flush()
-            return Exported(rows, file.tell(), digest.hexdigest())
+            return Exported(rows, file.tell(), whole.digest.hexdigest())
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     finally:
-        portion.unlink(missing_ok=True)
+        for portion in portions:
+            portion.unlink(missing_ok=True)
+
+
+class _Whole:
+    """The file that portions become, hashed as it grows."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, content: bytes) -> None:
+        """Add some bytes."""
+        self.digest.update(content)
+        self._file.write(content)
+
+    def take(self, portion: Path) -> None:
+        """Add a file."""
+        with portion.open("rb") as made:
+            while content := made.read(_COPY_BYTES):
+                self.write(content)
 
 
 def _copy(cursor: duckdb.DuckDBPyConnection, condition: Condition, bounds: str, format: Format, to: Path) -> int:
