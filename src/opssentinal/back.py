@@ -24,6 +24,7 @@ django.setup()
 from opssentinal.config import Config
 from opssentinal.exports.jobs import requeue_interrupted, run_queued_exports
 from opssentinal.followers.runner import Runner, Task
+from opssentinal.instance import only_process
 from opssentinal.ledger.head import head
 from opssentinal.ledger.maintenance import compact
 from opssentinal.retention.jobs import cleanup_if_due, prune_if_due
@@ -36,6 +37,7 @@ from opssentinal.settings import CONFIG
 
 _log = logging.getLogger("opssentinal.back")
 _PARENT_LOOKS_S = 0.5
+_PREDECESSOR_S = 20
 _COMPACTION_LOOKS_MAX = 30
 _COMPACTION_PAUSE_S = 0.05
 
@@ -120,6 +122,12 @@ def main(*, parent: int | None = None) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    # The one before us may still be ending, when the front was killed and started again at once.
+    with only_process(CONFIG.data_dir, "back", wait_s=_PREDECESSOR_S):
+        _run(stopping, parent)
+
+
+def _run(stopping: threading.Event, parent: int | None) -> None:
     requeue_interrupted()
     back = Back(CONFIG)
     back.start()

@@ -66,8 +66,13 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 
 def _url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        if text and urlsplit(text).scheme not in schemes:
+        parts = urlsplit(text)
+        if text and parts.scheme not in schemes:
             raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        if text and "http" in schemes and not parts.hostname:
+            raise ValueError("must name a host")
+        if text and "duckdb" in schemes and (parts.netloc or len(parts.path) < 2):
+            raise ValueError("must name an absolute path, as in duckdb:///var/lib/opssentinal/search.duckdb")
         return text.rstrip("/") if "http" in schemes else text
 
     return parse

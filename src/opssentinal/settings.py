@@ -150,6 +150,12 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONFIG.log_level.upper()},
-    # Its start-up lines say what `serve` says in fewer words.
-    "loggers": {"uvicorn.error": {"level": "WARNING"}},
+    "loggers": {
+        # Its start-up lines say what `serve` says in fewer words.
+        "uvicorn.error": {"level": "WARNING"},
+        # What a client did wrong is answered to the client, and a denial stands in the audit log; tracebacks are for faults
+        # of ours.
+        "django.request": {"level": "ERROR"},
+        "django.security": {"level": "CRITICAL"},
+    },
 }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from opssentinal.events.catalogue import EVENT_TYPES
 from opssentinal.events.decoding import decode_event
-from opssentinal.events.model import Actor, Event
+from opssentinal.events.model import Actor, Event, Target
 from opssentinal.events.sentences import sentence, visible
 
 
@@ -36,7 +36,12 @@ def test_an_undeclared_action_uses_its_message_or_its_name() -> None:
     """Callers' own actions read well too."""
     actor = Actor(type="user", id="1", name="Alice")
     assert sentence("invoice.paid", "success", actor, [], [], "Alice paid invoice 7") == "Alice paid invoice 7"
-    assert sentence("invoice.paid", "denied", actor, [], []) == "Alice · invoice.paid (denied)"
+    assert sentence("invoice.paid", "denied", actor, [], []) == "Alice: invoice paid (denied)"
+    table = Target(type="route_table", id="rtb-1")
+    assert (
+        sentence("ec2.describe_route_tables", "success", actor, [table], [])
+        == "Alice: ec2 describe route tables – rtb-1"
+    )
 
 
 def test_braces_in_names_are_only_braces() -> None:

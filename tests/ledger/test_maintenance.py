@@ -196,6 +196,23 @@ def _entry(seq: int) -> bytes:
     return EncodedEvent(bundle.heads[0], bundle.whos[0], bundle.whats[0]).entry
 
 
+def test_fsck_goes_on_beyond_damage(ledger: Check) -> None:
+    """Unreadable and missing bundles are each reported, and everything around them is still derived and compared."""
+    fill(3000, step=100)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ledger_bundle SET whats = %s WHERE first_seq IN (0, 2000)", [b"not zstd"])
+        cursor.execute("DELETE FROM ledger_bundle WHERE first_seq = 1000")
+        cursor.execute("UPDATE ledger_bundle SET heads = NULL, leaf_hashes = NULL WHERE first_seq = 2500")
+    report = fsck()
+    assert (report.size, report.unreadable) == (2600, 400)
+    for place in ("at seq 0", "begins at 1100", "at seq 2000", "at seq 2500"):
+        assert any(place in problem for problem in report.problems), report.problems
+    assert len(report.problems) == 4
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ledger_bundle SET whos = heads WHERE first_seq = 1500")
+    assert any("tile" in problem for problem in fsck().problems)
+
+
 @pytest.mark.parametrize(
     ("damage", "word"),
     [

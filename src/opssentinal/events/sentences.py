@@ -55,14 +55,15 @@ def sentence(
     changes: list[Change],
     message: str | None = None,
 ) -> str:
-    """Say the event in one sentence without a full stop. An undeclared action uses its message, else names its action."""
+    """Say the event in one sentence without a full stop. An undeclared action uses its message, else its own words."""
     who = display_name(actor)
     whom = ", ".join(map(display_name, targets[:3])) + (f" and {len(targets) - 3} more" if len(targets) > 3 else "")
     kind = EVENT_TYPES.get(action)
     if kind is None:
         if message:
             return visible(message)
-        said = f"{who} · {visible(action)}" + (f" · {whom}" if whom else "")
+        words = visible(action).replace(".", " ").replace("_", " ").replace("-", " ")
+        said = f"{who}: {words}" + (f" – {whom}" if whom else "")
     else:
         said = kind.sentence.format(
             actor=who,

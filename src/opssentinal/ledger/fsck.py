@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 from django.db import connection
@@ -14,18 +15,23 @@ from django.db import connection
 from opssentinal.errors import OpsSentinalError
 from opssentinal.events.model import RecordedEvent, to_us
 from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row
+from opssentinal.ledger.derivation import DerivedTree
 from opssentinal.ledger.head import Head, head
 from opssentinal.ledger.maintenance import maintenance
-from opssentinal.merkle import HASH_BYTES, TILE_WIDTH, Frontier
+from opssentinal.merkle import TILE_WIDTH
 
 _PROBLEMS_MAX = 100
 
 
 @dataclass
 class FsckReport:
-    """`size` entries were checked, `pruned` of them by their leaf hash alone. The log is sound where `problems` is empty."""
+    """`size` entries were checked, `pruned` of them by their leaf hash alone; `unreadable` ones could not be.
+
+    The log is sound where `problems` is empty.
+    """
 
     size: int = 0
+    unreadable: int = 0
     pruned: int = 0
     bundles: int = 0
     tiles: int = 0
@@ -39,9 +45,11 @@ class FsckReport:
         return not self.problems
 
     def problem(self, text: str) -> None:
-        """Note a finding; the first hundred are kept."""
+        """Note a finding; the first hundred are kept, and then that there are more."""
         if len(self.problems) < _PROBLEMS_MAX:
             self.problems.append(text)
+        elif len(self.problems) == _PROBLEMS_MAX:
+            self.problems.append("There are more problems than these.")
 
 
 def fsck(progress: Callable[[int, int], None] | None = None) -> FsckReport:
@@ -60,43 +68,62 @@ def _fsck(report: FsckReport, progress: Callable[[int, int], None] | None) -> Fs
     except OpsSentinalError as error:
         report.problem(str(error))
         return report
-    frontier = Frontier()
+    tree = DerivedTree(report.problem)
     newest_us = 0
-    for bundle in _bundles(report, top.size):
-        if bundle.first_seq != frontier.size:
-            report.problem(f"After seq {frontier.size} the next bundle begins at {bundle.first_seq}.")
-            return report
-        newest_us = _check_bundle(report, bundle, top, newest_us)
-        growth = frontier.append(bundle.leaf_hashes()[: top.size - frontier.size])
-        for level, hashes in growth.tile_hashes.items():
-            _check_tiles(report, level, (growth.frontier.size >> 8 * level) - len(hashes), hashes)
-        frontier = growth.frontier
-        report.size, report.bundles = frontier.size, report.bundles + 1
+    for first_seq, count, bundle in _bundles(report, top.size):
+        leaves: list[bytes | None] = [None] * count
+        if bundle is not None:
+            newest_us = _check_bundle(report, bundle, top, newest_us)
+            leaves = list(bundle.leaf_hashes())
+        tree.add(leaves[: top.size - first_seq])
+        report.bundles += 1
         if progress is not None:
-            progress(frontier.size, top.size)
-    _check_head(report, top, frontier)
+            progress(tree.size, top.size)
+    report.size, report.tiles = tree.size - report.unreadable, tree.tiles
+    _check_head(report, top, tree)
     return report
 
 
-def _bundles(report: FsckReport, size: int) -> Iterator[Bundle]:
+def _bundles(report: FsckReport, size: int) -> Iterator[tuple[int, int, Bundle | None]]:
+    """Every range of the log in order: first seq, length, and its bundle, or None where it is missing or cannot be read."""
     position = 0
-    while position < size:
+    for row in _rows(size):
+        first_seq, count = row[0], row[1]
+        if first_seq != position:
+            report.problem(f"After seq {position} the next bundle begins at {first_seq}.")
+        if first_seq > position:
+            report.unreadable += first_seq - position
+            yield position, first_seq - position, None
+        elif first_seq + count <= position:
+            continue
+        try:
+            bundle = from_row(row).since(position)
+        except OpsSentinalError as error:
+            report.problem(f"Bundle at seq {first_seq}: {error.detail}")
+            report.unreadable += count
+            yield first_seq, count, None
+        else:
+            yield bundle.first_seq, bundle.count, bundle
+        position = first_seq + count
+    if position < size:
+        report.problem(f"After seq {position} the log's last {size - position} events are missing.")
+        report.unreadable += size - position
+        yield position, size - position, None
+
+
+def _rows(size: int) -> Iterator[tuple[Any, ...]]:
+    position = -1
+    while True:
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT {COLUMNS} FROM ledger_bundle WHERE first_seq >= %s AND first_seq < %s ORDER BY first_seq LIMIT 16",
+                f"SELECT {COLUMNS} FROM ledger_bundle WHERE first_seq > %s AND first_seq < %s ORDER BY first_seq LIMIT 16",
                 [position, size],
             )
             rows = cursor.fetchall()
         if not rows:
             return
-        for row in rows:
-            try:
-                bundle = from_row(row)
-                yield bundle
-            except OpsSentinalError as error:
-                report.problem(f"Bundle at seq {row[0]}: {error.detail}")
-                return
-            position = bundle.end_seq
+        yield from rows
+        position = rows[-1][0]
 
 
 def _check_bundle(report: FsckReport, bundle: Bundle, top: Head, newest_us: int) -> int:
@@ -157,31 +184,20 @@ def _check_ids(report: FsckReport, place: str, events: list[RecordedEvent]) -> N
         report.problem(f"{place}: the id of event {seqs[key]} is not in the index of ids.")
 
 
-def _check_tiles(report: FsckReport, level: int, first: int, hashes: list[bytes]) -> None:
-    for offset, wanted in enumerate(hashes):
-        index, at = divmod(first + offset, TILE_WIDTH)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT hashes FROM ledger_tile WHERE level = %s AND index_ = %s", [level, index])
-            row = cursor.fetchone()
-        stored = bytes(row[0]) if row else b""
-        if stored[at * HASH_BYTES : (at + 1) * HASH_BYTES] != wanted:
-            report.problem(f"Hash {at} of the tile {level}/{index} is not that of its events.")
-        if at == 0:
-            report.tiles += 1
-
-
-def _check_head(report: FsckReport, top: Head, frontier: Frontier) -> None:
-    report.root = frontier.root()
-    if frontier.size != top.size:
-        report.problem(f"The head says {top.size} entries, the bundles hold {frontier.size}.")
-    elif frontier.root() != top.root:
+def _check_head(report: FsckReport, top: Head, tree: DerivedTree) -> None:
+    frontier = tree.frontier()
+    if frontier is not None:
+        report.root = frontier.root()
+    if tree.size != top.size:
+        report.problem(f"The head says {top.size} entries, the bundles hold {tree.size}.")
+    elif frontier is not None and frontier.root() != top.root:
         report.problem("The root derived from the events is not the head's.")
-    elif frontier != top.frontier:
+    elif frontier is not None and frontier != top.frontier:
         report.problem("The frontier derived from the events is not the head's.")
     if top.minimum_index % TILE_WIDTH or top.minimum_index > top.size:
         report.problem(f"The minimum index {top.minimum_index} is no multiple of {TILE_WIDTH} within the log.")
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM ledger_event_id WHERE seq < %s", [top.size])
         stored = cursor.fetchone()[0]
-    if stored != report.ids:
+    if stored != report.ids and not report.unreadable:
         report.problem(f"{stored} ids are in the index of ids, {report.ids} of them belong to events that are there.")

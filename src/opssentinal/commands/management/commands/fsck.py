@@ -33,7 +33,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with progress("Checking", None) as bar:
             report = fsck(lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total))
-        said = {name: getattr(report, name) for name in ("size", "pruned", "bundles", "tiles")}
+        said = {name: getattr(report, name) for name in ("size", "unreadable", "pruned", "bundles", "tiles")}
         record_verification(
             said | {"root": report.root.hex(), "problems": len(report.problems)}, is_clean=report.is_clean
         )

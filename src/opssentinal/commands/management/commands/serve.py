@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from opssentinal.errors import ConfigError
+from opssentinal.instance import only_process
 from opssentinal.serve import Back, prepare, serve_front
 
 
@@ -32,6 +33,8 @@ class Command(BaseCommand):
         # uvicorn raises the signal that stopped it once more; by default that would end us before the back is stopped.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: sys.exit(0))
+        if port is not None and not 1 <= port <= 65_535:
+            raise ConfigError(f"There is no port {port}.", hint="Ports go from 1 to 65535.")
         prepare()
         if only == "back":
             from opssentinal.back import main as back
@@ -42,6 +45,10 @@ class Command(BaseCommand):
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         announcement = self._announcement(address)  # asked of the database before the event loop runs
         back_process = None if only == "front" else Back()
+        with only_process(settings.CONFIG.data_dir, "front"):
+            self._serve(host, port, announcement, back_process)
+
+    def _serve(self, host: str, port: int, announcement: str, back_process: Back | None) -> None:
         if back_process is not None:
             back_process.start()
         try:

@@ -1,0 +1,33 @@
+"""One front and one back per data directory: a second one would take the first one's socket and search file."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opssentinal.errors import ConfigError
+
+
+@contextmanager
+def only_process(data_dir: Path, role: str, wait_s: float = 0) -> Iterator[None]:
+    """Be the only process of this role ("front" or "back") on the data directory; the system ends that with the process.
+
+    Raises ConfigError where another one still is after `wait_s` seconds. Two of them would take each other's socket.
+    """
+    deadline = time.monotonic() + wait_s
+    with (data_dir / f"{role}.lock").open("ab") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise ConfigError(
+                        f"Another server runs on the data directory {data_dir}.",
+                        hint="Stop it first, or give this one a directory of its own with OPSSENTINAL_DATA_DIR.",
+                    ) from error
+                time.sleep(0.1)
+        yield

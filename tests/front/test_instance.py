@@ -1,0 +1,39 @@
+"""Two servers on one data directory: the second is refused, and the first does not notice."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from tests.server import ServerProcess, free_port
+
+
+def test_a_second_server_is_refused(tmp_path: Path) -> None:
+    """It says why and ends; pages, search and files of the first stay as they are."""
+    with ServerProcess(tmp_path / "data") as server:
+        server.wait_for_search()
+        second = server.command("serve", "--port", str(free_port()), check=False)
+        assert second.returncode == 78
+        assert "Another server runs on the data directory" in second.stderr
+        read = server.api_key("events:read")
+        server.wait_for_search()
+        assert len(server.api("/api/v1/events", read)["data"]) == 1
+        database = server.data_dir / "opssentinal.sqlite3"
+        assert not database.exists() or stat.S_IMODE(database.stat().st_mode) == 0o600
+
+
+def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
+    """Before anything is announced."""
+    server = ServerProcess(tmp_path / "data")
+    done = server.command("serve", "--port", "99999", check=False)
+    assert done.returncode == 78
+    assert "There is no port 99999" in done.stderr
+    assert "listening" not in done.stdout
+
+
+def test_every_address_of_the_api_answers_with_a_problem(tmp_path: Path) -> None:
+    """A slash too many is a problem document, not a page about an expired form."""
+    with ServerProcess(tmp_path / "data") as server:
+        status, body = server.request("POST", "/api/v1/events/", b"{}", {"Content-Type": "application/json"})
+        assert status == 404
+        assert b'"title"' in body
