@@ -116,6 +116,23 @@ def test_revoking_stops_here_at_once_and_is_recorded(make_key: Make) -> None:
     assert head().size == 2
 
 
+def test_a_look_up_in_flight_does_not_outlive_a_revocation(make_key: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up that read the key before it was revoked, and ends after, leaves nothing that is believed later."""
+    made = make_key()
+    look_up = authentication._look_up
+
+    def overtaken(public_id: str, digest: str) -> Any:
+        found = look_up(public_id, digest)
+        revoke_key(public_id, actor=ALICE, context=HERE)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(authentication, "_look_up", overtaken)
+        assert authenticate(made.token).id == made.key.public_id  # it asked before
+    with pytest.raises(Unauthenticated, match="revoked"):
+        authenticate(made.token)
+
+
 def test_a_key_of_another_tenant_cannot_be_revoked(make_key: Make) -> None:
     """Bound to a tenant, a key cannot be told apart from one that does not exist by somebody of another tenant."""
     made = make_key(tenant="acme")

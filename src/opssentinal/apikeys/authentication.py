@@ -27,9 +27,12 @@ LAST_USED_EVERY = timedelta(minutes=1)
 
 _HINT = "Send Authorization: Bearer ops_… with a key from Settings → API keys."
 log = logging.getLogger(__name__)
-# Digest of the token → when it was looked up (monotonic seconds) and what was found. Whole entries are put in and taken
-# out, each in one step under the interpreter lock, so threads share it without a lock of its own.
-_cache: dict[str, tuple[float, KeyPrincipal | Unauthenticated]] = {}
+# Digest of the token → when it was looked up (monotonic seconds), in which generation, and what was found. Whole entries
+# are put in and taken out, each in one step under the interpreter lock, so threads share it without a lock of its own.
+_cache: dict[str, tuple[float, object, KeyPrincipal | Unauthenticated]] = {}
+# A new one whenever a key has been changed here. A look-up belongs to the generation in which it began, so that one which
+# read the key just before it was revoked, and ends after, puts nothing into the cache that would be believed.
+_generation = object()
 
 
 def bearer_token(authorization: str) -> str:
@@ -50,22 +53,22 @@ def authenticate(token: str) -> KeyPrincipal:
     principal = authenticate_cached(token)
     if principal is not None:
         return principal
-    digest = tokens.digest(token)
+    digest, generation = tokens.digest(token), _generation
     try:
         found = _look_up(tokens.public_id(token), digest)
     except DatabaseError as error:
         raise Unavailable("API keys cannot be checked now.", hint="Try again.") from error
     if len(_cache) >= CACHE_KEYS_MAX:
         _cache.clear()
-    _cache[digest] = (time.monotonic(), found)
+    _cache[digest] = (time.monotonic(), generation, found)
     return _unexpired(found)
 
 
 def authenticate_cached(token: str) -> KeyPrincipal | None:
     """Return the principal if it was looked up in the last `CACHE_S` seconds, None if it has to be. Never blocks."""
     entry = _cache.get(tokens.digest(token))
-    if entry is not None and time.monotonic() - entry[0] < CACHE_S:
-        return _unexpired(entry[1])
+    if entry is not None and entry[1] is _generation and time.monotonic() - entry[0] < CACHE_S:
+        return _unexpired(entry[2])
     if not tokens.is_well_formed(token):
         raise Unauthenticated("This is no API key: its form or its checksum is wrong.", code="invalid_key", hint=_HINT)
     return None
@@ -73,6 +76,8 @@ def authenticate_cached(token: str) -> KeyPrincipal | None:
 
 def forget_cached() -> None:
     """Forget every key looked up so far; called once a key has been changed in this process."""
+    global _generation
+    _generation = object()
     _cache.clear()
 
 
