@@ -41,6 +41,17 @@ def test_a_denial_is_a_page_and_an_event(bob: User) -> None:
     assert event.context.session_id == session_reference(session_key(client))
 
 
+def test_denials_do_not_fill_the_log(bob: User, alice: User) -> None:
+    """Somebody who asks for a page again and again is refused each time, and recorded once a minute."""
+    User.objects.create_user("carol@example.com", "correct horse battery staple", role="auditor")
+    client = signed_in("bob@example.com")
+    for _ in range(5):
+        assert client.get("/guarded/7/").status_code == 403
+    assert signed_in("carol@example.com").get("/guarded/7/").status_code == 403
+    denied = [event.actor.email for event in events() if event.action == "access.denied" and event.actor]
+    assert denied == ["bob@example.com", "carol@example.com"]
+
+
 def test_auditors_are_no_admins() -> None:
     """Only the role admin opens the pages of admins."""
     User.objects.create_user("carol@example.com", "correct horse battery staple", role="auditor")
@@ -56,3 +67,5 @@ def test_a_denial_that_cannot_be_recorded_is_an_error(
         response = client.get("/guarded/7/")
     assert response.status_code == 500
     assert b"secret" not in response.content
+    assert client.get("/guarded/7/").status_code == 403
+    assert [event.action for event in events()][-1] == "access.denied"  # what failed was not counted as a record

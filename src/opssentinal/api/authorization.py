@@ -15,7 +15,7 @@ from opssentinal.apikeys.rate import Budget, RateLimit
 from opssentinal.errors import Forbidden
 from opssentinal.events.model import Context, Event, Target
 from opssentinal.ledger.recording import recording
-from opssentinal.workspace.principals import client_address
+from opssentinal.workspace.principals import client_address, user_agent
 
 SCHEME = "APIKey"
 DENIAL_EVERY_S = 60
@@ -73,8 +73,7 @@ def request_ip(request: HttpRequest) -> str | None:
 
 def key_context(request: HttpRequest) -> Context:
     """Where a request with a key came from; it belongs to no session."""
-    agent = request.META.get("HTTP_USER_AGENT", "").replace("\x00", "")[:2048]
-    return Context(ip=request_ip(request), user_agent=agent or None)
+    return Context(ip=request_ip(request), user_agent=user_agent(request))
 
 
 def _record_denial(request: HttpRequest, principal: KeyPrincipal, scope: str) -> None:

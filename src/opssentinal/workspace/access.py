@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.views import redirect_to_login
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.encoding import escape_uri_path
@@ -16,6 +17,7 @@ from opssentinal.ledger.recording import recording
 from opssentinal.workspace.principals import request_actor, request_context
 
 P = ParamSpec("P")
+DENIAL_EVERY_S = 60
 _NAME_MAX = 256
 
 
@@ -38,18 +40,28 @@ def admin_required(
 
 
 def record_denial(request: HttpRequest) -> None:
-    """Record access.denied for this request's page, in a transaction of its own."""
+    """Record access.denied for this request's page, in a transaction of its own.
+
+    At most one per account, page and minute: the log must tell that it happened, and must not be a way to fill the disk.
+    """
     match = request.resolver_match
     path = escape_uri_path(request.path)[:_NAME_MAX]
     page = Target(type="page", id=(match.view_name if match else path)[:_NAME_MAX] or path, name=path)
-    with recording() as record:
-        record(
-            Event(
-                action="access.denied",
-                outcome="denied",
-                actor=request_actor(request),
-                targets=[page],
-                context=request_context(request),
-                metadata={"method": request.method},
+    key = f"page-denial:{request.user.pk}:{page.id}"
+    if not cache.add(key, True, DENIAL_EVERY_S):
+        return
+    try:
+        with recording() as record:
+            record(
+                Event(
+                    action="access.denied",
+                    outcome="denied",
+                    actor=request_actor(request),
+                    targets=[page],
+                    context=request_context(request),
+                    metadata={"method": request.method},
+                )
             )
-        )
+    except BaseException:
+        cache.delete(key)  # there is no record yet, so the next denial has to be one
+        raise

@@ -14,9 +14,11 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from opssentinal.workspace.models import User
+from opssentinal.workspace.principals import user_agent
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 ACTIVITY_INTERVAL_S = 60
+_AGENT_MAX = 200
 log = logging.getLogger(__name__)
 _OPEN_BEFORE_SETUP = ("/setup", "/api/", "/static/", "/healthz", "/readyz")
 
@@ -64,4 +66,4 @@ def _note_activity(request: HttpRequest, session_key: str) -> None:
 
 def session_user_agent(request: HttpRequest) -> str:
     """The user agent, cut to what a session's row holds."""
-    return request.META.get("HTTP_USER_AGENT", "").replace("\x00", "")[:200]
+    return user_agent(request, _AGENT_MAX) or ""

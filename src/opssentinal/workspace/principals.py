@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SOURCE = "opssentinal"
 _FORWARDED_MAX = 16
+_AGENT_MAX = 2048
 
 
 def user_actor(user: User) -> Actor:
@@ -47,9 +48,15 @@ def request_actor(request: HttpRequest) -> Actor:
 def request_context(request: HttpRequest) -> Context:
     """Address, user agent and session of a request, cut to the limits of an event."""
     ip, chain = client_address(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
-    agent = request.META.get("HTTP_USER_AGENT", "").replace("\x00", "")[:2048]
     key = request.session.session_key if hasattr(request, "session") else None
-    return Context(ip=ip, user_agent=agent or None, session_id=session_reference(key), forwarded_for=chain or None)
+    return Context(
+        ip=ip, user_agent=user_agent(request), session_id=session_reference(key), forwarded_for=chain or None
+    )
+
+
+def user_agent(request: HttpRequest, chars_max: int = _AGENT_MAX) -> str | None:
+    """What the client calls itself, without NUL, which no store can keep, and cut; None where it says nothing."""
+    return str(request.META.get("HTTP_USER_AGENT", "")).replace("\x00", "")[:chars_max] or None
 
 
 def session_reference(session_key: str | None) -> str | None:
