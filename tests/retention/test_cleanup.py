@@ -113,6 +113,25 @@ def test_files_expire_and_rows_stay(ledger: Check) -> None:
     assert (in_time.status, in_time.path.exists()) == ("ready", True)
 
 
+def test_every_write_takes_its_turn(ledger: Check) -> None:
+    """On SQLite only a transaction waits its turn among the writers, so no row is written outside of one."""
+    outside: list[str] = []
+
+    def watch(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.split(maxsplit=1)[0] in ("INSERT", "UPDATE", "DELETE") and not connection.in_atomic_block:
+            outside.append(sql)
+        return execute(sql, params, many, context)
+
+    session(days_ago(1000))
+    ready_export(days_ago(1000))
+    record_events(2000, days_ago(900))
+    with connection.execute_wrapper(watch):
+        jobs.run_cleanup(now=NOON)
+        jobs.run_cleanup(ALICE, now=NOON)
+        jobs.run_prune(ALICE, now=NOON)
+    assert outside == []
+
+
 def test_once_a_night(ledger: Check) -> None:
     """The nightly cleanup runs once a night, whatever the audit retention does."""
     assert jobs.cleanup_if_due(NOON) is not None
