@@ -19,13 +19,13 @@ from opssentinal.events.catalogue import CATEGORIES
 from opssentinal.events.model import Actor, Change, RecordedEvent, Target
 from opssentinal.events.model import Context as EventContext
 from opssentinal.formats import event_json
+from opssentinal.query import zone_named
 from opssentinal.search.answers import Bucket, FacetValue, Histogram
 from opssentinal.web.log.detail import detail, json_visible, raw_json
 from opssentinal.web.log.facets import facets
 from opssentinal.web.log.histogram import HEIGHT_PX, histogram_view, step_words
 from opssentinal.web.log.place import Place, read_place
 from opssentinal.web.log.rows import rows
-from opssentinal.web.log.window import read_zone
 from opssentinal.web.user_agents import user_agent_words
 from tests.query.strategies import zones
 from tests.web.test_place import NOW, UTC_ZONE, place
@@ -233,7 +233,7 @@ def test_user_agents_are_said_shortly(text: str, words: str):
 def test_a_time_shows_the_zone_of_the_page_and_carries_utc():
     """Machines and hover have UTC, the text has the zone."""
     moment = datetime(2026, 7, 1, 22, 30, 5, 120000, tzinfo=UTC)
-    with timezone.override(read_zone("Europe/Berlin")):
+    with timezone.override(zone_named("Europe/Berlin")):
         html = Template("{% load times %}{% time moment %}|{% time moment 'full' %}").render(
             Context({"moment": moment})
         )

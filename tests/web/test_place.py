@@ -10,14 +10,14 @@ from django.http import QueryDict
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from opssentinal.query import Filter, Term
+from opssentinal.query import Filter, Term, zone_named
 from opssentinal.web.log.chips import chips
 from opssentinal.web.log.place import Place, only, read_place
-from opssentinal.web.log.window import PRESETS, Window, preset_window, read_zone
+from opssentinal.web.log.window import PRESETS, Window, preset_window
 from tests.query.strategies import filters, zones
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-UTC_ZONE = read_zone("UTC")
+UTC_ZONE = zone_named("UTC")
 
 
 def _query(url: str) -> QueryDict:

@@ -18,7 +18,7 @@ from opssentinal.apikeys.principal import EXPORTS_READ, EXPORTS_WRITE
 from opssentinal.exports import services
 from opssentinal.exports.models import Export
 from opssentinal.exports.views import CONTENT_TYPES
-from opssentinal.query import PARAMS, from_params
+from opssentinal.query import PARAMS, from_params, zone_named
 
 router = Router(tags=["Exports"])
 
@@ -43,7 +43,7 @@ def create_export(request: HttpRequest) -> HttpResponse:
     principal = principal_of(request)
     asked = body_of(request, shapes.ExportRequest)
     refuse_unknown_names(asked.filter, PARAMS)
-    filter = from_params(asked.filter.items(), services.zone_named(asked.tz)) & principal.bounds()
+    filter = from_params(asked.filter.items(), zone_named(asked.tz, path="tz")) & principal.bounds()
     export = services.create_export(
         principal.actor(), key_context(request), _asker(request), filter, asked.format, bom=asked.bom, tz=asked.tz
     )

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from django.http import HttpRequest
 
 from opssentinal.errors import InvalidInput
-from opssentinal.query import FIELDS, PARAMS, Filter, from_params
+from opssentinal.query import FIELDS, PARAMS, Filter, from_params, zone_named
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 1_000
@@ -90,12 +90,8 @@ def number(request: HttpRequest, param: Param) -> int | None:
 
 
 def zone(request: HttpRequest) -> ZoneInfo:
-    """The time zone asked for."""
-    text = one(request, TZ) or "UTC"
-    try:
-        return ZoneInfo(text)
-    except (KeyError, ValueError, OSError) as error:
-        raise InvalidInput("is no time zone", path="tz", hint="Such as Europe/Berlin.") from error
+    """The time zone asked for. Raises InvalidQuery for a name that is none."""
+    return zone_named(one(request, TZ) or "UTC", path="tz")
 
 
 def filter_of(request: HttpRequest, *further: Param, tz: tzinfo = UTC, now: datetime | None = None) -> Filter:

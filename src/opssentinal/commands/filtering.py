@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from opssentinal.errors import InvalidInput
-from opssentinal.query import FIELDS, Filter, from_params
+from opssentinal.query import FIELDS, Filter, from_params, zone_named
 
 
 def add_filter_options(parser: ArgumentParser) -> None:
@@ -42,13 +40,8 @@ def filter_of(options: dict[str, Any]) -> Filter:
 
 
 def zone_of(options: dict[str, Any]) -> tzinfo:
-    """The zone asked for. Raises InvalidInput where there is none of that name."""
-    if options["tz"] == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(options["tz"])
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidInput(f"There is no time zone {options['tz']!r}.", hint="Write it like Europe/Berlin.") from error
+    """The zone asked for. Raises InvalidQuery where there is none of that name."""
+    return zone_named(options["tz"])
 
 
 def at_least_one(text: str) -> int:

@@ -11,7 +11,6 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from typing import BinaryIO, Literal, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from django.db import transaction
@@ -23,7 +22,7 @@ from opssentinal.events.model import Actor, Context, Event, Outcome, Target
 from opssentinal.exports.models import FORMATS, Export, exports_folder
 from opssentinal.ledger import reader
 from opssentinal.ledger.recording import recording
-from opssentinal.query import Filter
+from opssentinal.query import Filter, zone_named
 from opssentinal.query import format as format_query
 from opssentinal.search.client import search
 
@@ -78,7 +77,7 @@ def create_export(
         )
     if bom and format != "csv":
         raise InvalidInput("Only CSV can begin with a byte order mark.", path="bom")
-    zone = zone_named(tz)
+    zone = zone_named(tz, path="tz")
     now = now or utc_now()
     open_ones = Export.objects.filter(status__in=(Export.Status.QUEUED, Export.Status.RUNNING))
     with transaction.atomic():
@@ -105,14 +104,6 @@ def create_export(
     with suppress(OpsSentinalError):  # it looks into the queue by itself before long
         search().poke(TASK)
     return export
-
-
-def zone_named(name: str) -> ZoneInfo:
-    """The time zone of this IANA name. Raises InvalidInput."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # a name may be a folder, or lead out of it
-        raise InvalidInput(f"There is no time zone “{name[:64]}”.", path="tz", hint="Such as Europe/Berlin.") from error
 
 
 def list_exports(principal: Principal) -> QuerySet[Export]:

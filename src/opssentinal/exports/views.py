@@ -17,7 +17,7 @@ from opssentinal.errors import Conflict, InvalidInput, NotFound, OpsSentinalErro
 from opssentinal.exports import services
 from opssentinal.exports.models import Export
 from opssentinal.exports.services import Principal
-from opssentinal.query import Filter, from_params
+from opssentinal.query import Filter, from_params, zone_named
 from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.principals import request_actor, request_context
 
@@ -71,7 +71,7 @@ def _filter(request: HttpRequest) -> Filter:
     form = request.POST
     if form.get("filter"):
         return Filter.from_json(form["filter"])
-    return from_params(form.lists(), services.zone_named(form.get("tz") or "UTC"))
+    return from_params(form.lists(), zone_named(form.get("tz") or "UTC", path="tz"))
 
 
 @admin_required

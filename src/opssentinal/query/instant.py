@@ -7,6 +7,7 @@ given zone and begins at that zone's midnight, or where a clock change skips mid
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from opssentinal.errors import InvalidQuery
 from opssentinal.query.fields import shown
@@ -25,6 +26,21 @@ _HINT = (
     "Write a date (2026-01-31), a time (2026-01-31T09:30 or with Z or an offset), today, yesterday, now, "
     "or how long ago: 30m, 24h, 7d, 2w."
 )
+
+
+def zone_named(name: str, *, path: str = "") -> ZoneInfo:
+    """Return the zone of a name of the time-zone database, such as Europe/Berlin.
+
+    Raises InvalidQuery with `path`, which names the parameter where there is no telling from the rest.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # a name may be a folder, or lead out of it
+        raise InvalidQuery(
+            f"There is no time zone “{shown(name)}”.",
+            path=path,
+            hint="Write it as the time-zone database does, such as Europe/Berlin.",
+        ) from error
 
 
 def parse_instant(text: str, tz: tzinfo = UTC, now: datetime | None = None, *, end: bool = False) -> datetime:

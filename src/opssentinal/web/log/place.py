@@ -16,9 +16,9 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from opssentinal.errors import InvalidQuery
-from opssentinal.query import FIELDS, Filter, from_params
+from opssentinal.query import FIELDS, Filter, from_params, zone_named
 from opssentinal.query import format as format_query
-from opssentinal.web.log.window import DEFAULT, RANGE_PARAMS, Window, preset_window, read_window, read_zone
+from opssentinal.web.log.window import DEFAULT, RANGE_PARAMS, Window, preset_window, read_window
 
 _TERM_PARAMS = ("q", *FIELDS, *(f"-{name}" for name in FIELDS))
 
@@ -92,7 +92,7 @@ def read_place(params: QueryDict, default_zone: ZoneInfo, now: datetime) -> tupl
     errors: list[InvalidQuery] = []
     zone, window, terms = default_zone, preset_window(DEFAULT, now), Filter()
     try:
-        zone = read_zone(params.get("tz") or default_zone.key)
+        zone = zone_named(params.get("tz") or default_zone.key)
     except InvalidQuery as error:
         errors.append(error)
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.utils.html import format_html_join
@@ -37,7 +37,11 @@ PRESETS: dict[str, Preset] = {
     )
 }
 DEFAULT = "7d"
-RANGE_PARAMS = ("range", "from", "from_time", "to", "to_time")
+RANGE_PARAMS = ("range", "from", "from_time", "from_exact", "to", "to_time", "to_exact")
+
+
+# The form's last day is the one before the midnight at which a range ends.
+_SHIFTS = {"from": timedelta(), "to": timedelta(days=1)}
 
 
 class Window(NamedTuple):
@@ -89,19 +93,27 @@ def preset_window(key: str, now: datetime) -> Window:
 
 
 def read_window(params: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Window:
-    """Read `from`/`to` (with `from_time`/`to_time` as forms send them), else `range`, else the default."""
+    """Read `from`/`to` (with `from_time`/`to_time` as forms send them), else `range`, else the default.
+
+    The fields of a form show whole seconds of a clock that may show an hour twice. So it also sends the instants it was
+    filled with, as `from_exact`/`to_exact`, and they hold where people left the fields as they were.
+    """
     start, end = params.get("from", "").strip(), params.get("to", "").strip()
     if not start and not end:
         return preset_window(params.get("range") or DEFAULT, now)
-    return Window(
-        "",
-        parse_instant(_joined(start, params.get("from_time", "")), zone, now) if start else None,
-        parse_instant(_joined(end, params.get("to_time", "")), zone, now, end=True) if end else None,
-    )
+    return Window("", _bound("from", params, zone, now), _bound("to", params, zone, now))
 
 
-def _joined(day: str, clock: str) -> str:
-    return f"{day}T{clock}" if clock else day
+def _bound(name: Literal["from", "to"], params: Mapping[str, str], zone: ZoneInfo, now: datetime) -> datetime | None:
+    day, clock = params.get(name, "").strip(), params.get(f"{name}_time", "").strip()
+    if not day:
+        return None
+    if exact := params.get(f"{name}_exact", "").strip():
+        moment = parse_instant(exact, zone, now)
+        shown_day, shown_clock = _fields(moment, zone, _SHIFTS[name])
+        if (day, clock) == (shown_day, shown_clock) or (day, f"{clock}:00") == (shown_day, shown_clock):
+            return moment
+    return parse_instant(f"{day}T{clock}" if clock else day, zone, now, end=name == "to")
 
 
 class FormValues(NamedTuple):
@@ -109,17 +121,25 @@ class FormValues(NamedTuple):
 
     from_day: str = ""
     from_time: str = ""
+    from_exact: str = ""
     to_day: str = ""
     to_time: str = ""
+    to_exact: str = ""
 
 
 def form_values(window: Window, zone: ZoneInfo) -> FormValues:
     """Return the fields of a range; a preset leaves them empty, so that choosing a zone alone keeps the preset."""
     if window.preset:
         return FormValues()
-    day, clock = _fields(window.after, zone, timedelta())
-    end_day, end_clock = _fields(window.before, zone, timedelta(days=1))
-    return FormValues(day, clock, end_day, end_clock)
+    (day, clock), (end_day, end_clock) = (
+        _fields(window.after, zone, _SHIFTS["from"]),
+        _fields(window.before, zone, _SHIFTS["to"]),
+    )
+    return FormValues(day, clock, _exact(window.after), end_day, end_clock, _exact(window.before))
+
+
+def _exact(moment: datetime | None) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else ""
 
 
 def _fields(moment: datetime | None, zone: ZoneInfo, whole_day_shift: timedelta) -> tuple[str, str]:
@@ -177,13 +197,3 @@ def zone_names() -> tuple[str, ...]:
 def zone_options() -> SafeString:
     """Return the zones as options of a list: hundreds, and the same on every page."""
     return format_html_join("", "<option>{}</option>", ((name,) for name in zone_names()))
-
-
-def read_zone(name: str) -> ZoneInfo:
-    """Return the zone of this name. Raises InvalidQuery."""
-    if name != "UTC" and name not in available_timezones():
-        raise InvalidQuery(
-            f"There is no time zone “{name[:40]}”.",
-            hint="Write it as the time-zone database does, such as Europe/Berlin.",
-        )
-    return ZoneInfo(name)
