@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Callable
 
+from django.contrib.sessions.models import Session
 from django.test import Client
 
 from opssentinal.apikeys.authentication import authenticate
@@ -15,12 +16,23 @@ from opssentinal.apikeys.token import TOKEN_PATTERN
 from opssentinal.ledger.reader import newest
 
 PAGE = "/settings/api-keys/"
+BILLING = {"name": "Billing", "source": "billing", "scopes": ["events:write", "events:read"], "expires": "90"}
+
+
+def form_key(page: bytes) -> str:
+    """What the form on a page carries so that it makes one key only."""
+    [found] = re.findall(r'name="form_key" value="([^"]+)"', page.decode())
+    return html.unescape(found)
+
+
+def filled(browser: Client, **fields: object) -> dict[str, object]:
+    """The form as a browser loads it and a person fills it in."""
+    return {**BILLING, "form_key": form_key(browser.get(f"{PAGE}new/").content), **fields}
 
 
 def test_a_key_is_created_and_shown_once(alice: Client) -> None:
     """The answer to the form holds a working token that nothing may store; no later page has it."""
-    form = {"name": "Billing", "source": "billing", "scopes": ["events:write", "events:read"], "expires": "90"}
-    answer = alice.post(f"{PAGE}new/", form)
+    answer = alice.post(f"{PAGE}new/", filled(alice))
     assert answer.status_code == 201
     assert "no-store" in answer.headers["Cache-Control"]
     [token] = set(re.findall(TOKEN_PATTERN, html.unescape(answer.content.decode())))
@@ -37,11 +49,51 @@ def test_a_key_is_created_and_shown_once(alice: Client) -> None:
 
 def test_a_faulty_form_says_what_is_wrong(alice: Client) -> None:
     """Each fault stands at its field; no key is made."""
-    form = {"name": "X", "source": "Not Good", "scopes": ["events:write"], "networks": "10.0.0.1/8"}
+    form = filled(alice, source="Not Good", networks="10.0.0.1/8")
     answer = alice.post(f"{PAGE}new/", form)
     assert answer.status_code == 400
     assert "program&#x27;s name" in answer.content.decode()
     assert not APIKey.objects.exists()
+    mended = form | {"source": "billing", "networks": "", "form_key": form_key(answer.content)}
+    assert alice.post(f"{PAGE}new/", mended).status_code == 201
+
+
+def test_loading_the_new_key_again_makes_no_second_one(alice: Client) -> None:
+    """A form that is sent twice makes one key and one event, and its token is in the first answer only, on no disk."""
+    form = filled(alice)
+    first = alice.post(f"{PAGE}new/", form)
+    [token] = set(re.findall(TOKEN_PATTERN, first.content.decode()))
+    again = alice.post(f"{PAGE}new/", form, follow=True)
+    assert again.redirect_chain == [(PAGE, 302)]
+    assert "already; no second one was created" in again.content.decode()
+    assert token not in again.content.decode()
+    assert APIKey.objects.count() == 1
+    assert [event.action for event in newest(9)].count("api_key.created") == 1
+    assert authenticate(token).source == "billing"
+    assert token not in str([session.get_decoded() for session in Session.objects.all()])
+
+
+def test_two_forms_make_two_keys(alice: Client) -> None:
+    """Forms in two tabs, loaded one after the other, do not use each other up."""
+    forms = [filled(alice), filled(alice)]
+    assert [alice.post(f"{PAGE}new/", form).status_code for form in forms] == [201, 201]
+    assert APIKey.objects.count() == 2
+
+
+def test_a_form_whose_key_nobody_chose_makes_none(alice: Client) -> None:
+    """Public ids are chosen here: one that is missing or was tampered with is refused, and the next try works."""
+    for forged in ("", "AAAAAAAA", filled(alice)["form_key"][1:]):  # type: ignore[index]
+        refused = alice.post(f"{PAGE}new/", BILLING | {"form_key": forged})
+        assert refused.status_code == 400
+        assert "Nothing has been created" in refused.content.decode()
+        assert not APIKey.objects.exists()
+    assert alice.post(f"{PAGE}new/", BILLING | {"form_key": form_key(refused.content)}).status_code == 201
+
+
+def test_the_example_has_the_address_that_the_reader_uses(alice: Client) -> None:
+    """Behind a forwarded port or another name, the command works as it is copied."""
+    answer = alice.post(f"{PAGE}new/", filled(alice), headers={"host": "localhost:9137"})
+    assert "curl http://localhost:9137/api/v1/events" in html.unescape(answer.content.decode())
 
 
 def test_revoking_asks_first(alice: Client, make_key: Callable[..., CreatedKey]) -> None:

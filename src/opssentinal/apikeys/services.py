@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.db import IntegrityError
 from django.utils import timezone
 
 from opssentinal.apikeys import token as tokens
@@ -44,15 +45,20 @@ def create_key(
     expires_at: datetime | None = None,
     networks: Iterable[str] = (),
     created_by: User | None = None,
+    public_id: str | None = None,
 ) -> CreatedKey:
-    """Create a key and record `api_key.created`. Raises InvalidInput, whose `path` names the field."""
+    """Create a key and record `api_key.created`. Raises InvalidInput, whose `path` names the field.
+
+    `public_id` (of `token.make_public_id`) may be chosen beforehand, so that a request which is sent again makes no second
+    key: Conflict if it is taken, as decided by the database.
+    """
     name, tenant = _line("name", name, 100), _line("tenant", tenant, 128) if tenant else None
     source = _checked_source(source)
     scopes = _checked_scopes(scopes)
     networks = _checked_networks(networks)
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidInput("must lie in the future", path="expires_at")
-    token = tokens.make_token()
+    token = tokens.make_token(public_id)
     key = APIKey(
         public_id=tokens.public_id(token),
         token_sha256=tokens.digest(token),
@@ -66,7 +72,10 @@ def create_key(
         created_by_name=(actor.name or actor.email or actor.id)[:320],
     )
     with recording() as record:
-        key.save(force_insert=True)
+        try:
+            key.save(force_insert=True)
+        except IntegrityError as error:
+            raise Conflict(f"There is an API key {key.public_id} already.", code="key_exists") from error
         record(_event("api_key.created", key, actor, context))
     return CreatedKey(key, token)
 

@@ -27,10 +27,15 @@ _BODY = slice(len(PREFIX), len(PREFIX) + PUBLIC_ID_CHARS)
 _WHOLE = re.compile(TOKEN_PATTERN[2:-2], re.ASCII)
 
 
-def make_token() -> str:
-    """Make a new token from the system's random numbers."""
-    body = PREFIX + "".join(secrets.choice(_BASE62) for _ in range(PUBLIC_ID_CHARS + SECRET_CHARS))
+def make_token(public_id: str | None = None) -> str:
+    """Make a new token from the system's random numbers, of this public id if it is chosen already."""
+    body = PREFIX + (public_id or make_public_id()) + _random(SECRET_CHARS)
     return body + _checksum(body)
+
+
+def make_public_id() -> str:
+    """Choose the name of a key that is yet to be made."""
+    return _random(PUBLIC_ID_CHARS)
 
 
 def is_well_formed(token: str) -> bool:
@@ -46,6 +51,10 @@ def public_id(token: str) -> str:
 def digest(token: str) -> str:
     """What is stored of a token: its SHA-256 in hex. A fast hash is right here, since 190 random bits cannot be guessed."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _random(count: int) -> str:
+    return "".join(secrets.choice(_BASE62) for _ in range(count))
 
 
 def _checksum(body: str) -> str:
