@@ -9,7 +9,18 @@ import pytest
 _HERE = Path(__file__).parent
 
 # Rooms whose tests meet the database; scripts/test runs them on PostgreSQL too.
-_ON_EVERY_DATABASE = ("ledger", "followers", "search", "workspace", "apikeys", "ingest", "api", "exports", "retention", "imports")
+_ON_EVERY_DATABASE = (
+    "ledger",
+    "followers",
+    "search",
+    "workspace",
+    "apikeys",
+    "ingest",
+    "api",
+    "exports",
+    "retention",
+    "imports",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
