@@ -64,7 +64,8 @@ def test_bars_are_stacked_without_overlap_and_nothing_that_happened_is_invisible
     start = datetime(2026, 11, 1, tzinfo=UTC)
     buckets = [Bucket(start + timedelta(hours=at), *each) for at, each in enumerate(bars)]
     somewhere = Place(place().terms, place().window, zone, UTC_ZONE)
-    view = histogram_view(somewhere, Histogram(start, start + timedelta(hours=len(bars)), 3600, buckets))
+    end = start + timedelta(hours=len(bars))
+    view = histogram_view(somewhere, Histogram(start, end, 3600, buckets), end)
     assert view is not None
     assert view.total == sum(map(sum, bars))
     for bucket, bar in zip(buckets, view.bars, strict=True):
@@ -86,7 +87,7 @@ def test_a_bar_zooms_into_exactly_its_time_and_keeps_the_filter():
     """A day of 23 hours is zoomed into as the 23 hours it has."""
     start, end = datetime(2026, 3, 28, 23, tzinfo=UTC), datetime(2026, 3, 29, 22, tzinfo=UTC)
     somewhere = place("actor:alice", tz="Europe/Berlin")
-    view = histogram_view(somewhere, Histogram(start, end, 86400, [Bucket(start, 1)]))
+    view = histogram_view(somewhere, Histogram(start, end, 86400, [Bucket(start, 1)]), NOW)
     assert view is not None
     there = reread(view.bars[0].url)
     assert (there.window.after, there.window.before) == (start, end)
@@ -98,9 +99,33 @@ def test_days_are_marked_where_the_zone_begins_them():
     """Ticks of a week stand at local midnights."""
     start = datetime(2026, 11, 15, 23, tzinfo=UTC)  # midnight in Berlin
     buckets = [Bucket(start + timedelta(hours=3 * at), 1) for at in range(56)]
-    view = histogram_view(place(tz="Europe/Berlin"), Histogram(start, start + timedelta(days=7), 10800, buckets))
+    view = histogram_view(place(tz="Europe/Berlin"), Histogram(start, start + timedelta(days=7), 10800, buckets), NOW)
     assert view is not None
     assert [tick.text for tick in view.ticks] == ["17 Nov", "18 Nov", "19 Nov", "20 Nov", "21 Nov", "22 Nov"]
+
+
+@pytest.mark.parametrize(("ahead", "bars"), [(0, 5), (1, 7)])
+def test_a_preset_is_drawn_up_to_now_or_to_a_clock_that_is_a_little_ahead(ahead: int, bars: int):
+    """Nothing empty is drawn after now; what a fast clock dated after now is. A range of its own is drawn as asked."""
+    start = NOW - timedelta(minutes=4)
+    buckets = [Bucket(start + timedelta(minutes=at)) for at in range(9)]
+    buckets[6].failure = ahead
+    histogram = Histogram(start, start + timedelta(minutes=9), 60, buckets)
+    view = histogram_view(place(range="15m"), histogram, NOW)
+    assert view is not None and view.total == ahead
+    assert len(view.bars) == bars
+    whole = histogram_view(place(**{"from": "2026-11-23"}), histogram, NOW)
+    assert whole is not None and len(whole.bars) == 9
+
+
+@pytest.mark.parametrize(("ahead", "marked"), [(-60, False), (300, False), (301, True), (4 * 365 * 86400, True)])
+def test_an_event_dated_after_its_recording_is_marked(ahead: int, marked: bool):
+    """Five minutes are a clock that runs ahead, more is a wrong one: the row and the event's page both say so."""
+    dated = event(occurred_at=NOW + timedelta(seconds=ahead), recorded_at=NOW)
+    assert rows(place(), [dated])[0].future is marked
+    assert detail(place(), dated).future is marked
+    row = Template('{% include "log/_row.html" %}').render(Context({"row": rows(place(), [dated])[0]}))
+    assert ("Future time" in row) is marked
 
 
 def test_the_width_of_a_bar_is_said_in_words():

@@ -10,7 +10,7 @@ from opssentinal.events.model import Actor, RecordedEvent, Target
 from opssentinal.events.sentences import display_name, visible
 from opssentinal.formats import event_json
 from opssentinal.web.log.place import Place
-from opssentinal.web.log.rows import event_sentence, pivot_url
+from opssentinal.web.log.rows import event_sentence, is_future, pivot_url
 from opssentinal.web.user_agents import user_agent_words
 
 
@@ -47,6 +47,7 @@ class Detail(NamedTuple):
     kind: EventType | None
     category: str
     sensitive: bool
+    future: bool
     facts: list[Fact]
     actor: Party | None
     targets: list[Party]
@@ -72,6 +73,7 @@ def detail(place: Place, event: RecordedEvent) -> Detail:
         kind=kind,
         category=CATEGORIES[kind.category] if kind else "",
         sensitive=event.action in SENSITIVE_ACTIONS,
+        future=is_future(event),
         facts=facts,
         actor=_party(place, event, "actor", event.actor) if event.actor else None,
         targets=[_party(place, event, "target", target) for target in event.targets],

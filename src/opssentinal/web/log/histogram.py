@@ -70,13 +70,19 @@ class HistogramView(NamedTuple):
     height: int = HEIGHT_PX
 
 
-def histogram_view(place: Place, histogram: Histogram) -> HistogramView | None:
-    """Lay out a histogram; None if it has no buckets, as over all time of an empty log."""
+def histogram_view(place: Place, histogram: Histogram, now: datetime) -> HistogramView | None:
+    """Lay out a histogram; None if it has no buckets, as over all time of an empty log.
+
+    That of a preset ends with the bar of `now`, or with the last that has events of clocks that run a little ahead.
+    """
     buckets = histogram.buckets
     if not buckets:
         return None
-    highest = max(bucket.total for bucket in buckets)
     ends = [*(bucket.start for bucket in buckets[1:]), histogram.end]
+    if place.window.preset:
+        shown = max((at for at, bucket in enumerate(buckets) if bucket.start <= now or bucket.total), default=0) + 1
+        buckets, ends = buckets[:shown], ends[:shown]
+    highest = max(bucket.total for bucket in buckets)
     slot = 100 / len(buckets)
     bars = [
         _bar(place, bucket, end, at * slot, slot, highest)

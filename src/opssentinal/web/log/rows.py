@@ -11,7 +11,7 @@ from opssentinal.events.model import Actor, RecordedEvent, Target
 from opssentinal.events.sentences import display_name, sentence, visible
 from opssentinal.query import Filter
 from opssentinal.web.log.place import Place, only
-from opssentinal.web.log.window import Window
+from opssentinal.web.log.window import CLOCK_AHEAD, Window
 from opssentinal.web.user_agents import user_agent_words
 
 
@@ -33,6 +33,7 @@ class Row(NamedTuple):
     sentence: str
     outcome: str
     sensitive: bool
+    future: bool
     actor: Cell | None
     target: Cell | None
     ip: Cell | None
@@ -48,6 +49,11 @@ def rows(place: Place, events: Iterable[RecordedEvent]) -> list[Row]:
 def event_sentence(event: RecordedEvent) -> str:
     """Say the event in one sentence."""
     return sentence(event.action, event.outcome, event.actor, event.targets, event.changes, event.message)
+
+
+def is_future(event: RecordedEvent) -> bool:
+    """Whether the sender says that it occurred after this log had recorded it: its clock was wrong."""
+    return event.occurred_at - event.recorded_at > CLOCK_AHEAD
 
 
 def narrowed_url(place: Place, field: str, value: str) -> str:
@@ -74,6 +80,7 @@ def _row(place: Place, event: RecordedEvent) -> Row:
         sentence=event_sentence(event),
         outcome=event.outcome,
         sensitive=event.action in SENSITIVE_ACTIONS,
+        future=is_future(event),
         actor=_party(place, "actor", event.actor),
         target=_party(place, "target", event.targets[0], len(event.targets) - 1) if event.targets else None,
         ip=Cell(visible(ip), "", narrowed_url(place, "ip", ip)) if ip else None,

@@ -30,7 +30,15 @@ from opssentinal.web.log.facets import VALUES_MAX, facets
 from opssentinal.web.log.histogram import histogram_view
 from opssentinal.web.log.place import Place, read_place
 from opssentinal.web.log.rows import rows
-from opssentinal.web.log.window import PRESETS, Window, form_values, preset_window, range_words, zone_options
+from opssentinal.web.log.window import (
+    CLOCK_AHEAD,
+    PRESETS,
+    Window,
+    form_values,
+    preset_window,
+    range_words,
+    zone_options,
+)
 from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.preferences import preferences
 
@@ -196,11 +204,18 @@ def _found(request: HttpRequest, place: Place, now: datetime) -> dict[str, Any]:
         if request.headers.get("HX-Request"):
             return context
     overview = client.overview(place.filter, FACET_FIELDS, BARS, place.zone.key, limit=VALUES_MAX, head=page.head)
-    context["histogram"] = histogram_view(place, overview.histogram)
+    histogram = overview.histogram
+    if place.window.preset and (future := _future(place, overview.extent, now, page.head)):
+        context["future"] = future
+        if place.window.before is None:
+            # All time would be drawn up to the farthest of the wrong times: decades of empty bars beside one full one.
+            known = place.filter.between(None, now + CLOCK_AHEAD)
+            histogram = client.histogram(known, buckets=BARS, tz=place.zone.key, head=page.head)
+    context["histogram"] = histogram_view(place, histogram, now)
     context["facets"] = facets(place, overview.facets)
     context["export_filter"] = place.filter.to_json().decode()
     if not page.events:
-        context["empty"] = _empty(place)
+        context["empty"] = _empty(place, has_future="future" in context)
     sources = {value.value for value in overview.facets.get("source", [])}
     context["first_steps"] = (
         page.head < _FIRST_STEPS_EVENTS_MAX and sources <= {"opssentinal"} and not place.is_filtered
@@ -212,8 +227,21 @@ def _cursor_key() -> bytes:
     return salted_hmac("opssentinal.web.cursor", "", algorithm="sha256").digest()
 
 
-def _empty(place: Place) -> dict[str, Any]:
+def _future(place: Place, extent: Extent, now: datetime, head: int) -> dict[str, Any] | None:
+    """How many events that match are dated after the end of a preset with this extent, and the address that shows them."""
+    end = now + CLOCK_AHEAD
+    if place.window.before is None and (extent.last is None or extent.last < end):
+        return None
+    # The engine knows which blocks of its table reach beyond now, nearly always none, and looks at no other.
+    count = search().extent(place.terms.between(end, None), head=head).count
+    return {"count": count, "url": place.with_window(Window("", end)).url()} if count else None
+
+
+def _empty(place: Place, *, has_future: bool) -> dict[str, Any]:
     """Why nothing is shown, and where something is: an empty range must never look like an empty log."""
+    if has_future:  # these are spoken of already; are there others?
+        elsewhere = _elsewhere(place, search().extent(place.terms.between(None, place.window.before)))
+        return {"kind": "range", **(elsewhere or {"count": 0})}
     if elsewhere := _elsewhere(place, search().extent(place.terms)):
         return {"kind": "range", **elsewhere}
     if place.is_filtered:
