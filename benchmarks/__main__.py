@@ -18,9 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.server import ServerProcess
+
 from benchmarks.events import mean_bytes, synthetic_events
 from benchmarks.load import send_batches
-from tests.server import ServerProcess
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PARTS = ("single", "batch", "pages", "export", "disk")
@@ -199,7 +200,12 @@ def disk(folder: Path, size: int) -> list[Row]:
 def memory(server: ServerProcess) -> str:
     """Resident memory of the server's processes."""
     pids = [server.pid, *server.children()]
-    kib = [int(line.split()[1]) for pid in pids for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS")]
+    kib = [
+        int(line.split()[1])
+        for pid in pids
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    ]
     return " + ".join(f"{value / 1024:,.0f} MB" for value in kib)
 
 
@@ -224,9 +230,11 @@ def write_results(rows: list[Row], size: int) -> None:
     lines = [
         "# Benchmark results",
         "",
-        f"Written by `./scripts/bench` on {time.strftime('%Y-%m-%d')}: {platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, fsync {fsync_ms(Path(tempfile.gettempdir())):.2f} ms, {size:,} events in the log, "
-        f"mean event {mean_bytes(example):.0f} bytes. Load generator, server and search share the machine.",
+        (
+            f"Written by `./scripts/bench` on {time.strftime('%Y-%m-%d')}: {platform.machine()}, {os.cpu_count()} cores, "
+            f"Python {platform.python_version()}, fsync {fsync_ms(Path(tempfile.gettempdir())):.2f} ms, {size:,} events in the log, "
+            f"mean event {mean_bytes(example):.0f} bytes. Load generator, server and search share the machine."
+        ),
         "",
         "| measured | result | floor |",
         "|---|---|---|",

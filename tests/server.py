@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 REPOSITORY = Path(__file__).parents[1]
 _START_TIMEOUT_S = 60
@@ -43,7 +43,7 @@ class ServerProcess:
         self.log = data_dir.with_name(data_dir.name + ".log")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> ServerProcess:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -133,6 +133,7 @@ class ServerProcess:
         """Run an `opssentinal` command on this server's data directory."""
         done = subprocess.run(
             [sys.executable, "-m", "opssentinal", *args],
+            check=False,
             env=self.environment | environment,
             cwd=REPOSITORY,
             input=stdin,

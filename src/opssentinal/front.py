@@ -18,13 +18,13 @@ import django
 
 django.setup()
 
-from a2wsgi import WSGIMiddleware  # noqa: E402  # Django first: the rest imports models
-from django.conf import settings  # noqa: E402
-from django.core.wsgi import get_wsgi_application  # noqa: E402
+from a2wsgi import WSGIMiddleware
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
 
-from opssentinal.ingest.app import IngestApp  # noqa: E402
-from opssentinal.ledger.sequencer import Sequencer  # noqa: E402
-from opssentinal.search.client import CancelScope, cancel_scope  # noqa: E402
+from opssentinal.ingest.app import IngestApp
+from opssentinal.ledger.sequencer import Sequencer
+from opssentinal.search.client import CancelScope, cancel_scope
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -221,6 +221,6 @@ def test_any_difference_is_other_content(field: str) -> None:
             occurred_at="2026-01-01T00:00:01Z",
             changes=[],
             targets=[],
-        )  # fmt: skip
+        )
     )
     assert not same_content(msgspec.structs.replace(full, **{field: getattr(other, field)}), recorded)
