@@ -63,7 +63,7 @@ def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Pop
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ends_cleanly_when_told(environment: dict[str, str], tmp_path: Path, number: int) -> None:
-    """A signal ends the back with status 0, without socket or log of the index left behind, its lock free."""
+    """A signal ends the back with status 0, without socket or log of the index left behind."""
     back = subprocess.Popen([sys.executable, "-m", "opssentinal.back"], env=environment, text=True)
     with killed_at_the_end(back):
         wait_until(lambda: answers(tmp_path))
