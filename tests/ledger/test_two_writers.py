@@ -29,11 +29,15 @@ def test_processes_share_one_order(ledger: Callable[[], None]) -> None:
         )
         for number in range(WRITERS)
     ]
-    while any(writer.poll() is None for writer in writers):
-        compact()
-    for writer in writers:
-        _, errors = writer.communicate()
-        assert writer.returncode == 0, errors
+    try:
+        while any(writer.poll() is None for writer in writers):
+            compact()
+        for writer in writers:
+            _, errors = writer.communicate()
+            assert writer.returncode == 0, errors
+    finally:
+        for writer in writers:
+            writer.kill()
     ledger()
     events = [event for bundle in bundles_after(0, 10**6) for event in bundle.events()]
     assert [event.seq for event in events] == list(range(head().size))
