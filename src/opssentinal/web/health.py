@@ -48,4 +48,5 @@ def _search() -> dict[str, object]:
         status = search().status()
     except OpsSentinalError as error:
         return {"available": False, "reason": error.detail}
-    return {"available": True, "rebuilding": status.rebuilding, "position": status.position}
+    facts: dict[str, object] = {"available": True, "rebuilding": status.rebuilding, "position": status.position}
+    return facts | ({"error": status.error} if status.error else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
@@ -18,7 +18,7 @@ class Command(BaseCommand):
     """Run the server: pages, API, search and the scheduled work."""
 
     help = "Run the server: pages, API, search and the scheduled work. Creates the data directory on first start."
-    requires_system_checks: ClassVar[list[str]] = []
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", help="address to listen on (default: OPSSENTINAL_HOST, else 127.0.0.1)")
