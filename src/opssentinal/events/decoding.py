@@ -139,18 +139,26 @@ def _refuse_duplicate_keys(raw: bytes, decoded: Event | list[Event]) -> None:
     if marks == _encode_any(decoded).count(_KEY_MARK) and b"\\u0022" not in raw:
         return
     try:
-        json.loads(raw, object_pairs_hook=_unique_keys)
+        _find_repeated_key(json.loads(raw, object_pairs_hook=_Object), "$")
     except RecursionError as error:
         raise _as_invalid_event(error) from error
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+class _Object(list[tuple[str, Any]]):
+    """An object as the pairs it was written with."""
+
+
+def _find_repeated_key(value: Any, path: str) -> None:
+    if isinstance(value, _Object):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise InvalidEvent(f"the key {twice!r} appears twice in one object", path="$")
-    return found
+        for key, item in value:
+            if key in seen:
+                raise InvalidEvent(f"the key {key!r} appears twice in one object", path=path)
+            seen.add(key)
+            _find_repeated_key(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _find_repeated_key(item, f"{path}[{index}]")
 
 
 def _refuse_depth(value: Any, level: int, path: str) -> None:
