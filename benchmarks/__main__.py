@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -63,7 +64,7 @@ def main() -> None:
             if "pages" in parts:
                 rows += pages(server, read)
             if "export" in parts:
-                rows += export(server)
+                rows += export(server, read)
             size = server.api("/readyz", read)["ledger"]["size"]
             rows.append(Row("resident memory, front and back", memory(server), "≤ 1 GB at 10 million"))
         if "disk" in parts:
@@ -170,23 +171,27 @@ def timed(call: Callable[[], object], times: int = 15) -> str:
     return f"p50 {statistics.median(took_ms):.0f} ms, worst {max(took_ms):.0f} ms"
 
 
-def export(server: ServerProcess) -> list[Row]:
-    """Everything as CSV, with the command as a user runs it."""
+def export(server: ServerProcess, token: str) -> list[Row]:
+    """Everything as CSV through the API: from the request until the last byte is here."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     path = server.data_dir / "bench.csv"
     started = time.monotonic()
-    server.command("export", "--format", "csv", "--output", str(path))
-    took_s = time.monotonic() - started
-    with path.open("rb") as file:
-        count = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")) - 1
+    status, body = server.request("POST", "/api/v1/exports", b'{"format": "csv"}', headers)
+    if status not in (201, 202):
+        raise RuntimeError(f"{status}: {body[:300]!r}")
+    made = json.loads(body)
+    while made["status"] in ("queued", "running"):
+        time.sleep(0.05)
+        made = server.api(f"/api/v1/exports/{made['id']}", token)
+    ready_s = time.monotonic() - started
+    request = urllib.request.Request(f"{server.url}/api/v1/exports/{made['id']}/download", headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as response, path.open("wb") as file:
+        shutil.copyfileobj(response, file, 1 << 20)
+    fetched_s = time.monotonic() - started
     size = path.stat().st_size
     path.unlink()
-    return [
-        Row(
-            "CSV export of everything, command to file",
-            f"{count / took_s:,.0f} rows/s ({size / 1e6:,.0f} MB)",
-            "≥ 200,000/s",
-        )
-    ]
+    shown = f"{made['rows'] / ready_s:,.0f} rows/s, fetched at {made['rows'] / fetched_s:,.0f} rows/s ({size / 1e6:,.0f} MB)"
+    return [Row("CSV export of everything", shown, "≥ 200,000/s")]
 
 
 def disk(folder: Path, size: int) -> list[Row]:
