@@ -97,6 +97,12 @@ def _size(data_dir: Path) -> int:
         database.close()
 
 
+def _recorded(data_dir: Path) -> list[str]:
+    """Every event as JSON but those of looking at the log, which this is."""
+    lines = run("tail", "--limit", "1000", "--json", data_dir=data_dir).stdout.splitlines()
+    return [line for line in lines if '"audit_log.viewed"' not in line]
+
+
 @pytest.mark.parametrize("real", ["user", "events"])
 def test_real_data_is_refused(tmp_path: Path, real: str) -> None:
     """A directory with an account or an event that no demo made is left exactly as it is."""
@@ -107,11 +113,11 @@ def test_real_data_is_refused(tmp_path: Path, real: str) -> None:
     else:
         done = run("import", "cloudtrail", str(_SAMPLE), data_dir=tmp_path)
     assert done.returncode == 0, done.stderr
-    before = run("tail", "--json", data_dir=tmp_path).stdout
+    before = _recorded(tmp_path)
     refused = _demo(tmp_path)
     assert refused.returncode == 1
     assert "real" in refused.stderr
-    assert run("tail", "--json", data_dir=tmp_path).stdout == before
+    assert _recorded(tmp_path) == before
     assert not (tmp_path / config.DEMO_MARK).exists()
 
 
