@@ -42,12 +42,12 @@ def test_acknowledged_events_survive(tmp_path: Path) -> None:
         assert acknowledged.contradictions == []
         assert len(acknowledged.seqs) > 200
         server.wait_for_search()
-        recorded = _recorded(server)
+        searched, recorded = _searched(server, read), _recorded(server)
         for id_, seq in acknowledged.seqs.items():
             assert recorded[seq]["id"] == id_
         ids = [event["id"] for event in recorded.values()]
         assert len(ids) == len(set(ids))
-        assert _searched(server, read) == recorded
+        assert searched == recorded
     finally:
         server.stop()
     assert json.loads(server.command("fsck", "--json").stdout)["problems"] == []

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,9 @@ def test_an_answer_that_nobody_takes_frees_its_thread(monkeypatch: pytest.Monkey
             for number in range(1000):
                 await bounded({"number": number})
 
-    asyncio.run(answer())
+    # In a thread of its own: a browser of another test may have left its event loop in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(answer())).result(30)
     assert taken == [{"number": 0}]
 
 

@@ -264,3 +264,16 @@ class Day:
             imported = Target(type="import", id="cloudtrail", name="1,204 CloudTrail records from 31 files")
             facts = {"files": 31, "accepted": 1204, "duplicates": 0, "conflicts": 0, "rejected": 0}
             self.add(at + timedelta(hours=5), "events.imported", actor, Context(), [imported], metadata=facts)
+            self._tending(at + timedelta(hours=5, minutes=20), actor)
+
+    def _tending(self, at: datetime, operator: Actor) -> None:
+        """What the operator does at the command line on a Monday: look, verify, tidy up."""
+        log = Target(type="audit_log", id="audit_log", name="Audit log")
+        self.add(at, "audit_log.viewed", operator, Context(), [log], metadata={"view": "search"})
+        self.add(at + timedelta(minutes=2), "audit_log.verified", operator, Context(), [log], metadata={"problems": 0})
+        cleaned = {"sessions": self.rng.randrange(5, 40), "exports": self.rng.randrange(4)}
+        workspace = Target(type="cleanup", id="cleanup", name="Standard cleanup")
+        self.add(at + timedelta(minutes=6), "cleanup.finished", operator, Context(), [workspace], metadata=cleaned)
+        if self.day.day <= 7:
+            index = Target(type="search_index", id="search_index", name="Search index")
+            self.add(at + timedelta(minutes=9), "search.reindexed", operator, Context(), [index])
