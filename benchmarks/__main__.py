@@ -184,7 +184,7 @@ def export(server: ServerProcess, token: str) -> list[Row]:
         time.sleep(0.05)
         made = server.api(f"/api/v1/exports/{made['id']}", token)
     ready_s = time.monotonic() - started
-    request = urllib.request.Request(f"{server.url}/api/v1/exports/{made['id']}/download", headers=headers)
+    request = urllib.request.Request(f"{server.url}/api/v1/exports/{made['id']}/file", headers=headers)
     with urllib.request.urlopen(request, timeout=60) as response, path.open("wb") as file:
         shutil.copyfileobj(response, file, 1 << 20)
     fetched_s = time.monotonic() - started

@@ -17,7 +17,7 @@ from opssentinal.api.responses import json_response
 from opssentinal.apikeys.principal import EXPORTS_READ, EXPORTS_WRITE
 from opssentinal.exports import services
 from opssentinal.exports.models import Export
-from opssentinal.exports.views import CONTENT_TYPES
+from opssentinal.exports.views import CONTENT_TYPES, ExportResponse
 from opssentinal.query import PARAMS, from_params, zone_named
 
 router = Router(tags=["Exports"])
@@ -92,7 +92,9 @@ def download_export(request: HttpRequest, export_id: str) -> FileResponse:
     """The file of a ready export. Each fetch is recorded as export.downloaded before the first byte leaves."""
     refuse_unknown(request, ())
     export, file = services.open_export(_asker(request), export_id, principal_of(request).actor(), key_context(request))
-    return FileResponse(file, as_attachment=True, filename=export.file_name, content_type=CONTENT_TYPES[export.format])
+    return ExportResponse(
+        file, as_attachment=True, filename=export.file_name, content_type=CONTENT_TYPES[export.format]
+    )
 
 
 @router.delete(

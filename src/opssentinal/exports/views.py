@@ -26,6 +26,14 @@ CONTENT_TYPES = {
     "jsonl": "application/x-ndjson; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
 }
+
+
+class ExportResponse(FileResponse):
+    """A file in portions of 256 KiB: with Django's 4 KiB each portion's way through the server costs more than itself."""
+
+    block_size = 1 << 18
+
+
 # Most exports are small: their file comes at once, without a detour over the page of the job.
 AT_ONCE_S = 2.0
 PER_PAGE = 50
@@ -121,7 +129,7 @@ def download(request: HttpRequest, public_id: str) -> FileResponse | HttpRespons
     except OpsSentinalError as error:
         messages.error(request, str(error))
         return redirect("exports:detail", public_id)
-    response = FileResponse(file, content_type=CONTENT_TYPES[export.format])
+    response = ExportResponse(file, content_type=CONTENT_TYPES[export.format])
     response.headers["Content-Length"] = str(export.bytes)
     # The name is made of a time and a format, so that it needs no quoting beyond this.
     response.headers["Content-Disposition"] = f'attachment; filename="{export.file_name}"'
