@@ -7,6 +7,7 @@ from typing import Any
 from django.db import connection
 
 from opssentinal.errors import IntegrityError
+from opssentinal.ledger.reader import read_range
 from opssentinal.merkle import HASH_BYTES, TILE_WIDTH, Growth
 
 
@@ -44,8 +45,6 @@ class LedgerHashes:
         """The hashes of the tile at `level` and `index`, concatenated."""
         if level:
             return read(level, index)
-        from opssentinal.ledger.reader import read_range
-
         first = index * TILE_WIDTH
         found: list[bytes] = []
         for bundle in read_range(first, first + TILE_WIDTH):

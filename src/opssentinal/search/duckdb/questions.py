@@ -10,7 +10,7 @@ import duckdb
 
 from opssentinal.errors import InvalidQuery, NotFound
 from opssentinal.events.model import RecordedEvent, from_us, to_us
-from opssentinal.query import Filter
+from opssentinal.query import Filter, zone_named
 from opssentinal.search.answers import (
     BUCKETS_MAX,
     FACET_FIELDS,
@@ -242,7 +242,7 @@ class Questions:
         self, filter: Filter, condition: Condition, extent: Extent, buckets: int, tz: str, table: str = "event"
     ) -> Histogram:
         _check_between("buckets", buckets, BUCKETS_MAX)
-        zone = time_axis.zone(tz)
+        zone = zone_named(tz)
         now = datetime.now(UTC)
         last = max(extent.last, now) if extent.last is not None else now
         end = filter.before or last + timedelta(microseconds=1)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from math import gcd
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
-from opssentinal.errors import InvalidQuery
 from opssentinal.events.model import from_us, to_us
 from opssentinal.query import day_start
 from opssentinal.search.answers import Bucket, Histogram
@@ -30,14 +28,6 @@ class Axis(NamedTuple):
     end_us: int
     step_s: int
     grain_us: int
-
-
-def zone(name: str) -> tzinfo:
-    """The zone of this name. Raises InvalidQuery."""
-    try:
-        return UTC if name == "UTC" else ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise InvalidQuery(f"There is no time zone {name!r}.", hint="Use a name such as Europe/Berlin.") from error
 
 
 def axis(first_us: int, end_us: int, buckets: int, tz: tzinfo) -> Axis:
