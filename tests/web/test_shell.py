@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from django.test import Client
 
 from opssentinal.web.middleware import POLICY
 from opssentinal.web.navigation import sections
+from opssentinal.workspace.models import User
 
 
 @pytest.mark.django_db  # the end of a request looks after the connection
@@ -64,10 +63,12 @@ def test_choosing_a_theme_keeps_it_and_never_leads_elsewhere(next_url: str, targ
 
 def test_nobody_is_shown_a_page_that_would_refuse_them():
     """Admins see everything, others only what is theirs; the present page is marked."""
-    admin, member = SimpleNamespace(is_admin=True), SimpleNamespace(is_admin=False)
+    admin, member = User(role="admin"), User(role="member")
     titles = [link.title for section in sections(admin, "/") for link in section.links]
-    assert titles == ["Audit Logs", "Event types", "Exports", "Data Retention", "API keys"]
-    assert [link.title for section in sections(member, "/") for link in section.links] == ["Event types"]
+    assert {"Audit Logs", "Event types", "Exports", "Data Retention", "API keys"} <= set(titles)
+    shown = {link.title for section in sections(member, "/") for link in section.links}
+    assert "Event types" in shown
+    assert shown.isdisjoint({"Audit Logs", "Exports", "Data Retention", "API keys"})
     marks = {
         link.title: link.current for section in sections(admin, "/insights/audit-logs/41/") for link in section.links
     }

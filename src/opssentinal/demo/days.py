@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from opssentinal.demo import names
+from opssentinal.demo.rare import rare_doings
 from opssentinal.demo.world import Person, World, event_id
 from opssentinal.events.model import Actor, Change, Context, Event, Outcome, Target
 
@@ -265,6 +266,8 @@ class Day:
             facts = {"files": 31, "accepted": 1204, "duplicates": 0, "conflicts": 0, "rejected": 0}
             self.add(at + timedelta(hours=5), "events.imported", actor, Context(), [imported], metadata=facts)
             self._tending(at + timedelta(hours=5, minutes=20), actor)
+            for moment, action, targets, more in rare_doings(self.rng, at + timedelta(hours=6)):
+                self.add(moment, action, admin.actor, self.session(admin), targets, **more)
 
     def _tending(self, at: datetime, operator: Actor) -> None:
         """What the operator does at the command line on a Monday: look, verify, tidy up."""

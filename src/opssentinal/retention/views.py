@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -62,7 +63,7 @@ def update_cleanup(request: HttpRequest) -> HttpResponse:
     return _store(request, "cleanup", **form.cleaned_data)
 
 
-def _store(request: HttpRequest, section: str, **changes: int | None) -> HttpResponse:
+def _store(request: HttpRequest, section: str, **changes: Any) -> HttpResponse:
     try:
         update_preferences(request_actor(request), request_context(request), section, **changes)
     except InvalidInput as error:

@@ -20,7 +20,7 @@ from opssentinal.events.sentences import visible
 from opssentinal.query import Filter
 from opssentinal.query import format as format_query
 from opssentinal.search.client import search
-from opssentinal.web.navigation import is_admin
+from opssentinal.web.navigation import is_log_reader
 
 
 class TypeView(NamedTuple):
@@ -47,7 +47,7 @@ class SeenAction(NamedTuple):
 def index(request: HttpRequest) -> HttpResponse:
     """Show the catalogue to everybody, and to those who may read the log also what has been seen."""
     seen: dict[str, SeenAction] = {}
-    may_read = is_admin(request)
+    may_read = is_log_reader(request)
     search_down = False
     if may_read:
         try:

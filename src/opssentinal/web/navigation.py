@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.http import HttpRequest
 from django.urls import reverse
 
+from opssentinal.workspace.access import reads_log
+
 if TYPE_CHECKING:
     from opssentinal.workspace.models import User
 
@@ -27,26 +29,27 @@ class Section(NamedTuple):
     links: list[Link]
 
 
-# title, section, address name, icon, admins only
+# section, title, address name, icon, who is shown it: "admins", "log" (who may read the log) or "all"
 _PAGES = (
-    ("Insights", "Audit Logs", "web:log", "list", True),
-    ("Insights", "Event types", "web:event_types", "tag", False),
-    ("Insights", "Exports", "exports:index", "download", True),
-    ("Settings", "Data Retention", "retention:index", "clock", True),
-    ("Settings", "API keys", "apikeys:index", "key", True),
+    ("Insights", "Audit Logs", "web:log", "list", "log"),
+    ("Insights", "Event types", "web:event_types", "tag", "all"),
+    ("Insights", "Exports", "exports:index", "download", "log"),
+    ("Settings", "API keys", "apikeys:index", "key", "admins"),
+    ("Settings", "Data Retention", "retention:index", "clock", "admins"),
 )
 
 
-def is_admin(request: HttpRequest) -> bool:
+def is_log_reader(request: HttpRequest) -> bool:
     """Whether the signed-in account may read the log."""
-    return bool(getattr(request.user, "is_admin", False))  # an anonymous visitor has no role
+    return reads_log(request.user)
 
 
 def sections(user: User, path: str) -> list[Section]:
     """Return the sections that hold at least one link for this account; `path` is the page being shown."""
     found: dict[str, list[Link]] = {}
-    for section, title, name, icon, admins_only in _PAGES:
-        if admins_only and not user.is_admin:
+    seen = {"all"} | ({"admins"} if user.is_admin else set()) | ({"log"} if reads_log(user) else set())
+    for section, title, name, icon, audience in _PAGES:
+        if audience not in seen:
             continue
         url = reverse(name)
         current = "page" if path == url else "true" if path.startswith(url) else ""

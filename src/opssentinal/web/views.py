@@ -9,7 +9,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from opssentinal.web.context_processors import THEME_COOKIE, THEMES
-from opssentinal.web.navigation import is_admin
+from opssentinal.web.navigation import is_log_reader
 
 _YEAR_S = 365 * 24 * 3600
 
@@ -17,7 +17,7 @@ _YEAR_S = 365 * 24 * 3600
 @login_required
 def start(request: HttpRequest) -> HttpResponse:
     """Send each to the first page of their own: admins to the log, others to the catalogue."""
-    return redirect("web:log" if is_admin(request) else "web:event_types")
+    return redirect("web:log" if is_log_reader(request) else "web:event_types")
 
 
 @require_POST

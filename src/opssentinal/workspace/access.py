@@ -14,6 +14,9 @@ from django.utils.encoding import escape_uri_path
 
 from opssentinal.events.model import Event, Target
 from opssentinal.ledger.recording import recording
+from opssentinal.query import Filter
+from opssentinal.workspace.models import Role
+from opssentinal.workspace.preferences import preferences
 from opssentinal.workspace.principals import request_actor, request_context
 
 P = ParamSpec("P")
@@ -25,18 +28,44 @@ def admin_required(
     view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     """Let admins in, send anonymous visitors to sign in, and refuse (403) and record everybody else."""
+    return _guarded(view, lambda user: user.is_admin)
 
+
+def _guarded(
+    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase], is_allowed: Callable[[Any], bool]
+) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     @wraps(view)
     def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         user: Any = request.user
         if not user.is_authenticated:
             return redirect_to_login(request.get_full_path())
-        if not user.is_admin:
+        if not is_allowed(user):
             record_denial(request)
             raise PermissionDenied
         return view(request, *args, **kwargs)
 
     return guarded
+
+
+def reads_log(user: Any) -> bool:
+    """Whether this account may read and export the log: admins, and auditors where an admin has allowed it."""
+    if not user.is_authenticated:
+        return False
+    return bool(user.is_admin or (user.role == Role.AUDITOR and preferences().auditors_read_log))
+
+
+def log_bounds(user: Any) -> Filter:
+    """The filter that lies over everything this account reads of the log: nothing for admins, an auditor's period."""
+    if user.is_admin:
+        return Filter()
+    return Filter(after=user.log_from, before=user.log_until)
+
+
+def log_reader_required(
+    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+    """Like admin_required, and lets in auditors while they may read the log; the view applies `log_bounds`."""
+    return _guarded(view, reads_log)
 
 
 def record_denial(request: HttpRequest) -> None:

@@ -51,6 +51,10 @@ class User(AbstractBaseUser):
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
     is_active = models.BooleanField(default=True)
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)  # from then on nobody signs in; null: never
+    # What an auditor may see of the log: events that occurred from `log_from` (inclusive) until `log_until` (exclusive).
+    log_from = models.DateTimeField(null=True, blank=True)
+    log_until = models.DateTimeField(null=True, blank=True)
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
@@ -71,8 +75,13 @@ class User(AbstractBaseUser):
 
     @property
     def is_admin(self) -> bool:
-        """Whether the account may see the audit log and change the workspace."""
+        """Whether the account may do everything, such as change the workspace."""
         return self.role == Role.ADMIN
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the account's time is over."""
+        return self.expires_at is not None and self.expires_at <= timezone.now()
 
 
 class SetupToken(models.Model):
@@ -95,6 +104,7 @@ class StoredPreferences(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     chosen = models.JSONField(default=dict)
+    secrets = models.JSONField(default=dict)  # name → what `encryption.encrypt` made of it
 
     class Meta:
         """One row at most."""

@@ -1,0 +1,1 @@
+"""The declared event types, one module for each category."""
