@@ -5,6 +5,8 @@ allauth calls these methods for every way of signing in, so recording here cover
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -25,6 +27,7 @@ from django.urls import reverse
 from opssentinal.events.model import Actor, Change, Event
 from opssentinal.ledger.recording import recording
 from opssentinal.workspace.models import User
+from opssentinal.workspace.password_refusal import password_refusal
 from opssentinal.workspace.principals import (
     anonymous_actor,
     client_address,
@@ -38,11 +41,14 @@ REFUSAL_INTERVAL_S = 60
 
 
 class PasswordBackend(AuthenticationBackend):
-    """Checks a password. An account that is switched off gets exactly the answer of a wrong password."""
+    """Checks a password. An account that may not sign in with one gets exactly the answer of a wrong password."""
 
     def authenticate(self, request: HttpRequest | None, **credentials: Any) -> User | None:
         """Return the account if the password is right and it may sign in; always costs one hashing."""
+        refusal = password_refusal()
         user = super().authenticate(request, **credentials)
+        if user is not None and refusal(user):
+            user = None
         if user is None:
             # allauth would otherwise go on with a switched-off account whose password was right, and tell so.
             self.unstash_authenticated_user()
@@ -71,26 +77,35 @@ class AccountAdapter(DefaultAccountAdapter):
     def login(self, request: HttpRequest, user: User) -> None:
         """Sign in: session, its row in the list and login.success in one transaction."""
         records = get_authentication_records(request, user)
-        method = records[-1]["method"] if records else "password"
+        with self.signing_in(request) as record:
+            self.open_session(record, request, user, method=records[-1]["method"] if records else "password")
+
+    @contextmanager
+    def signing_in(self, request: HttpRequest) -> Iterator[Callable[[Event], None]]:
+        """recording() around `open_session`, for what else has to happen together with signing in."""
         try:
             with recording() as record:
-                super().login(request, user)
-                request.session.save()
-                UserSession.objects.create_from_request(request)
-                record(
-                    Event(
-                        action="login.success",
-                        outcome="success",
-                        actor=user_actor(user),
-                        context=request_context(request),
-                        metadata={"method": method},
-                    )
-                )
+                yield record
         except BaseException:
             # Rolled back: whatever still renders an answer must see nobody signed in, and set no cookie.
             request.session = type(request.session)()
             request.user = AnonymousUser()
             raise
+
+    def open_session(self, record: Callable[[Event], None], request: HttpRequest, user: User, **metadata: Any) -> None:
+        """Sign the browser in and record login.success with `metadata`, inside the caller's `signing_in`."""
+        super().login(request, user)
+        request.session.save()
+        UserSession.objects.create_from_request(request)
+        record(
+            Event(
+                action="login.success",
+                outcome="success",
+                actor=user_actor(user),
+                context=request_context(request),
+                metadata=metadata,
+            )
+        )
 
     def logout(self, request: HttpRequest) -> None:
         """Sign out: end the session and record logout in one transaction."""
@@ -133,8 +148,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """Record login.failure with the reason, which the visitor is not told."""
         typed = str(credentials.get("email", ""))
         user = User.objects.filter(email=typed.lower()).first()
-        reason = "unknown_account" if user is None else "wrong_password" if user.is_active else "inactive"
-        self._record_failure(request, typed, user, reason)
+        self._record_failure(request, typed, user, _reason(user))
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Answer 429 where allauth's limits on failed attempts are reached.
@@ -170,6 +184,14 @@ class AccountAdapter(DefaultAccountAdapter):
                     metadata={"method": "password", "reason": reason},
                 )
             )
+
+
+def _reason(user: User | None) -> str:
+    """Why a password was refused: what is true of the account stands before what was typed."""
+    refusal = password_refusal()  # asked in any case, since every answer has to cost the same
+    if user is None:
+        return "unknown_account"
+    return (refusal(user) or "wrong_password") if user.is_active else "inactive"
 
 
 def _typed_actor(typed: str) -> Actor:
