@@ -82,6 +82,29 @@ def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network,
     return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
 
 
+def _receivers(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network | str, ...]:
+    return tuple(_receiver(part.strip().lower()) for part in text.split(",") if part.strip())
+
+
+def _receiver(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | str:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        labels = text.rstrip(".").split(".")
+        is_name = text.isascii() and all(label.replace("-", "").replace("_", "").isalnum() for label in labels)
+        if not is_name or labels[-1].isdigit():
+            raise ValueError(f"{text} is neither a network nor the name of a host") from None
+        return ".".join(labels)
+
+
+def _file(text: str) -> Path | None:
+    if not text:
+        return None
+    if not _path(text).is_file():
+        raise ValueError("must name a file that exists")
+    return _path(text)
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
@@ -117,6 +140,19 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Networks of reverse proxies whose `X-Forwarded-For` is believed, separated by commas, such as `10.0.0.0/8`.",
         _networks,
+    ),
+    Setting(
+        "OUTBOUND_ALLOW",
+        "",
+        "Receivers inside your network that the product may send requests to, also by plain http: networks and host names, "
+        "separated by commas, such as `10.1.0.0/16,hooks.internal`. Everything that is not public is refused otherwise.",
+        _receivers,
+    ),
+    Setting(
+        "OUTBOUND_CA_FILE",
+        "",
+        "PEM file of certificate authorities to trust in requests of the product, besides the public ones and the system's.",
+        _file,
     ),
     Setting(
         "SECRET_KEY",
@@ -197,6 +233,8 @@ class Config:
 
 
 def _plain(value: Any) -> str:
+    if value is None:
+        return ""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
