@@ -21,6 +21,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opssentinal.settings")
 django.setup()
 
+from opssentinal.approvals.services import expire_overdue
 from opssentinal.config import Config
 from opssentinal.exports.jobs import requeue_interrupted, run_queued_exports
 from opssentinal.followers.runner import Runner, Task
@@ -66,6 +67,10 @@ def _retention(_: threading.Event) -> None:
     prune_if_due()
 
 
+def _approvals(_: threading.Event) -> None:
+    expire_overdue()
+
+
 def _cleanup(_: threading.Event) -> None:
     cleanup_if_due()
 
@@ -75,6 +80,7 @@ TASKS: tuple[Task, ...] = (
     Task("exports", every_s=1, run=_exports),
     Task("compaction", every_s=30, run=_IdleCompaction(), first_s=30),
     Task("retention", every_s=300, run=_retention, first_s=20),
+    Task("approvals", every_s=300, run=_approvals, first_s=60),
     Task("cleanup", every_s=300, run=_cleanup, first_s=40),
 )
 

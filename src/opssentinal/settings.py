@@ -34,10 +34,12 @@ INSTALLED_APPS = [
     "opssentinal.workspace",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "allauth.usersessions",
     "ninja",
     "opssentinal.ledger",
     "opssentinal.apikeys",
+    "opssentinal.approvals",
     "opssentinal.api",
     "opssentinal.exports",
     "opssentinal.retention",
@@ -132,6 +134,8 @@ ACCOUNT_FORMS = {
     "login": "opssentinal.workspace.forms.SignInForm",
     "change_password": "opssentinal.workspace.forms.NewPasswordForm",
 }
+EMAIL_BACKEND = "opssentinal.workspace.mail.MailServer"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,10/5m/key", "change_password": "5/m/user"}
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _SECURE

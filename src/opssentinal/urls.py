@@ -6,6 +6,7 @@ urlpatterns = [
     path("", include("opssentinal.web.urls")),
     path("", include("opssentinal.workspace.urls")),
     path("insights/exports/", include("opssentinal.exports.urls")),
+    path("settings/approvals/", include("opssentinal.approvals.urls")),
     path("settings/data-retention/", include("opssentinal.retention.urls")),
     path("settings/api-keys/", include("opssentinal.apikeys.urls")),
     path("api/", include("opssentinal.api.urls")),

@@ -66,7 +66,7 @@ def test_the_standard_cleanup_cannot_touch_an_audit_event(ledger: Check) -> None
     before = ledger_bytes()
     assert len(before["ledger_bundle"]) > 1
     run = jobs.run_cleanup(now=NOON + timedelta(days=100_000))
-    assert (run.error, run.sessions, run.exports) == ("", 1, 1)
+    assert (run.error, run.counts["sessions"], run.counts["exports"]) == ("", 1, 1)
     assert not Session.objects.filter(pk=gone).exists()
     assert not export.path.exists()
     assert ledger_bytes() == before
@@ -86,7 +86,7 @@ def test_only_expired_sessions_go_and_only_after_their_days(ledger: Check) -> No
     """A session that still runs, or expired yesterday, stays; so nobody is signed out."""
     update_preferences(ALICE, Context(), "cleanup", cleanup_sessions_days=2)
     running, fresh, old = session(NOON + timedelta(days=1)), session(days_ago(1)), session(days_ago(3))
-    assert jobs.run_cleanup(now=NOON).sessions == 1
+    assert jobs.run_cleanup(now=NOON).counts["sessions"] == 1
     left = set(Session.objects.values_list("session_key", flat=True))
     assert left == {running, fresh}
     assert old not in left
@@ -106,7 +106,7 @@ def test_the_list_of_sessions_follows(admin: User) -> None:
 def test_files_expire_and_rows_stay(ledger: Check) -> None:
     """The file of an export whose time is over is deleted; who exported what stays; one still in time keeps its file."""
     over, in_time = ready_export(NOON), ready_export(NOON + timedelta(minutes=1))
-    assert jobs.run_cleanup(now=NOON).exports == 1
+    assert jobs.run_cleanup(now=NOON).counts["exports"] == 1
     over.refresh_from_db()
     in_time.refresh_from_db()
     assert (over.status, over.path.exists()) == ("expired", False)

@@ -19,3 +19,9 @@ class ExportsConfig(AppConfig):
         from opssentinal.exports.services import expire_exports
 
         return expire_exports(now)
+
+    def standard_cleanup_preview(self, now: datetime) -> int:
+        """How many files `standard_cleanup` would delete."""
+        from opssentinal.exports.services import expired_exports
+
+        return expired_exports(now).count()

@@ -181,9 +181,7 @@ def wait_for(export: Export, timeout_s: float) -> Export:
 def expire_exports(now: datetime) -> int:
     """Delete the files whose time is over, and files that belong to no export; the rows stay. Return how many expired."""
     with transaction.atomic():
-        expired = Export.objects.filter(status=Export.Status.READY, expires_at__lte=now).update(
-            status=Export.Status.EXPIRED
-        )
+        expired = expired_exports(now).update(status=Export.Status.EXPIRED)
     # The rows first: after a crash in between, the next run finds the file without a row that needs it. The listing before
     # the question: a file made after the listing is not in it, and no file is older than its row.
     files = list(exports_folder().glob("exp_*"))
@@ -196,6 +194,11 @@ def expire_exports(now: datetime) -> int:
         if path.name.partition(".")[0] not in needed:
             path.unlink(missing_ok=True)
     return expired
+
+
+def expired_exports(now: datetime) -> QuerySet[Export]:
+    """The exports whose time is over and whose file is still there."""
+    return Export.objects.filter(status=Export.Status.READY, expires_at__lte=now)
 
 
 def downloaded(

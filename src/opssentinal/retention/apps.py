@@ -9,3 +9,10 @@ class DataRetentionConfig(AppConfig):
     name = "opssentinal.retention"
     label = "retention"
     verbose_name = "Data retention"
+
+    def ready(self) -> None:
+        """Say what carries out what a second admin approved."""
+        from opssentinal.approvals import services as approvals
+        from opssentinal.retention import changes
+
+        approvals.register(changes.APPROVAL_KIND, changes.execute_approved)

@@ -1,4 +1,4 @@
-"""The two forms of Settings → Data Retention, which are apart because what they rule is apart."""
+"""The forms of Settings → Data Retention, which are apart because what they rule is apart."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import Any
 
 from django import forms
 
+from opssentinal.errors import InvalidInput
+from opssentinal.query import Filter, parse
 from opssentinal.retention import policy
+from opssentinal.workspace.preferences import Preferences
 
 FOR_EVER, CUSTOM = "forever", "custom"
+COOLDOWN_HOURS_MAX = 720
 
 
 class AuditRetentionForm(forms.Form):
@@ -54,6 +58,29 @@ class AuditRetentionForm(forms.Form):
         return int(self.cleaned_data["days"] if period == CUSTOM else period)
 
 
+class SafeguardsForm(forms.Form):
+    """What a shorter retention has to wait for."""
+
+    second_admin_approves = forms.BooleanField(
+        label="A second admin has to approve",
+        required=False,
+        help_text="While there are two or more active admins: a shorter audit retention, a shorter cool-down, releasing a "
+        "legal hold, and turning this off.",
+    )
+    retention_cooldown_hours = forms.IntegerField(
+        label="Cool-down (hours)",
+        min_value=0,
+        max_value=COOLDOWN_HOURS_MAX,
+        help_text="So long a shorter retention waits and can be cancelled; 0 is not at all. A shorter cool-down waits for "
+        "the present one, too.",
+    )
+
+    @classmethod
+    def showing(cls, chosen: Preferences) -> SafeguardsForm:
+        """The form with what is in force."""
+        return cls(initial={name: getattr(chosen, name) for name in cls.base_fields})
+
+
 class CleanupForm(forms.Form):
     """The standard cleanup's own settings."""
 
@@ -69,3 +96,48 @@ class CleanupForm(forms.Form):
         max_value=policy.DAYS_MAX,
         help_text="For exports finished from now on. Who exported what stays listed, and in the audit log.",
     )
+    cleanup_deliveries_days = forms.IntegerField(
+        label="Delete finished deliveries of integrations after (days)",
+        min_value=1,
+        max_value=policy.DAYS_MAX,
+        help_text="The list of what was sent when. Deliveries that are still to be made stay.",
+    )
+    cleanup_incidents_days = forms.IntegerField(
+        label="Delete closed incidents after (days)",
+        required=False,
+        min_value=1,
+        max_value=policy.DAYS_MAX,
+        help_text="Counted from when the incident was closed. Empty: never.",
+    )
+
+    @classmethod
+    def showing(cls, chosen: Preferences) -> CleanupForm:
+        """The form with what is in force."""
+        return cls(initial={name: getattr(chosen, name) for name in cls.base_fields})
+
+
+class HoldForm(forms.Form):
+    """What is held, and why."""
+
+    name = forms.CharField(max_length=100, help_text="What you will recognise it by, such as Case 2026-17.")
+    query = forms.CharField(
+        label="Events",
+        max_length=4_000,
+        help_text="A query as on Audit Logs, by actor, target, action, tenant or time, such as "
+        "<code>actor:alice@example.com after:2026-01-01</code>.",
+    )
+    reason = forms.CharField(max_length=1_000, widget=forms.Textarea(attrs={"rows": 3}))
+    confirmed = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
+    def clean_query(self) -> str:
+        """Read the query; `filter` is what it means now."""
+        text: str = self.cleaned_data["query"]
+        try:
+            self.filter = parse(text)
+        except InvalidInput as error:
+            raise forms.ValidationError(str(error)) from error
+        if self.filter == Filter():
+            raise forms.ValidationError(
+                "This means every event. To keep all of them, set the audit retention to For ever."
+            )
+        return text

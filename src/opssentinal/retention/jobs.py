@@ -18,7 +18,7 @@ from opssentinal.errors import OpsSentinalError
 from opssentinal.events.model import Actor, Context, Event, Target, to_us
 from opssentinal.ledger import pruning, reader
 from opssentinal.ledger.recording import recording
-from opssentinal.retention import cleanup, policy
+from opssentinal.retention import changes, cleanup, policy
 from opssentinal.retention.models import RetentionRun
 from opssentinal.workspace.preferences import preferences
 
@@ -28,8 +28,12 @@ _log = logging.getLogger(__name__)
 
 
 def prune_if_due(now: datetime | None = None) -> RetentionRun | None:
-    """Run the audit retention if a night has passed since it last succeeded; return the run, or None if it is not due."""
+    """Run the audit retention if a night has passed since it last succeeded; return the run, or None if it is not due.
+
+    Before that, scheduled changes of it take effect whose time has come.
+    """
     now = now or utc_now()
+    changes.apply_due(now)
     due = next_prune(now)
     return run_prune(NIGHTLY_ACTOR, now=now) if due is not None and due <= now else None
 
@@ -125,8 +129,7 @@ def run_cleanup(actor: Actor | None = None, *, now: datetime | None = None) -> R
     now = now or utc_now()
     run = _begin(RetentionRun.Kind.CLEANUP, now)
     try:
-        run.sessions = cleanup.delete_expired_sessions(now, preferences())
-        run.exports = cleanup.delete_expired_exports(now)
+        cleanup.clean(now, run.counts)
     except (OpsSentinalError, DatabaseError, OSError) as error:
         _log.exception("the standard cleanup failed")
         run.error = str(error)
@@ -139,13 +142,12 @@ def run_cleanup(actor: Actor | None = None, *, now: datetime | None = None) -> R
 
 
 def _cleaned(run: RetentionRun, actor: Actor) -> Event:
-    metadata: dict[str, object] = {"sessions": run.sessions, "exports": run.exports}
     return Event(
         action="cleanup.finished",
         outcome="failure" if run.error else "success",
         actor=actor,
         targets=[Target(type="cleanup", id="cleanup", name="Standard cleanup")],
-        metadata=metadata | ({"error": run.error[:1000]} if run.error else {}),
+        metadata=run.counts | ({"error": run.error[:1000]} if run.error else {}),
     )
 
 

@@ -8,5 +8,7 @@ app_name = "retention"
 urlpatterns = [
     path("", views.index, name="index"),
     path("audit/", views.update_audit, name="audit"),
+    path("safeguards/", views.update_safeguards, name="safeguards"),
+    path("changes/<int:pk>/cancel/", views.cancel_change, name="cancel"),
     path("cleanup/", views.update_cleanup, name="cleanup"),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -11,14 +11,17 @@ from django.shortcuts import redirect, render
 from django.utils.timezone import now as utc_now
 from django.views.decorators.http import require_POST, require_safe
 
-from opssentinal.errors import InvalidInput
+from opssentinal.approvals import services as approvals
+from opssentinal.errors import Conflict, InvalidInput
 from opssentinal.events.model import from_us, to_us
 from opssentinal.ledger import pruning
 from opssentinal.ledger.pruning import PruneReport
-from opssentinal.retention import jobs, policy
-from opssentinal.retention.forms import AuditRetentionForm, CleanupForm
-from opssentinal.retention.models import RetentionRun
+from opssentinal.retention import changes, cleanup, jobs, policy
+from opssentinal.retention.changes import Result
+from opssentinal.retention.forms import AuditRetentionForm, CleanupForm, SafeguardsForm
+from opssentinal.retention.models import LegalHold, RetentionRun, ScheduledChange
 from opssentinal.workspace.access import admin_required
+from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences, update_preferences
 from opssentinal.workspace.principals import request_actor, request_context
 
@@ -28,29 +31,61 @@ RUNS_SHOWN = 10
 @admin_required
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """Both settings, what the next run would remove, and the last runs."""
+    """The settings, what is scheduled, what the next run would remove, and the last runs."""
     return _page(request)
 
 
 @admin_required
 @require_POST
 def update_audit(request: HttpRequest) -> HttpResponse:
-    """Set the audit retention. Where it gets shorter and events would go, ask first and say how many."""
+    """Change the audit retention. Where it gets shorter and events would go, ask first and say how many."""
     form = AuditRetentionForm(request.POST)
     if not form.is_valid():
         return _page(request, audit_form=form, status=400)
-    days, current = form.chosen_days, preferences().audit_retention_days
-    if not form.cleaned_data["confirmed"] and _is_shorter(days, current):
-        loss = _removed_by(days)
+    days, chosen = form.chosen_days, preferences()
+    if not form.cleaned_data["confirmed"] and changes.is_shorter(days, chosen.audit_retention_days):
+        loss = _removed_by(days, utc_now())
         if loss is not None and loss.events:
             asking: dict[str, object] = {
                 "days": days,
                 "label": policy.days_text(days),
                 "loss": loss,
                 "oldest": _oldest(loss),
+                "cooldown": chosen.retention_cooldown_hours,
+                "needs_approval": approvals.are_needed(),
             }
             return _page(request, audit_form=form, asking=asking)
-    return _store(request, "data_retention", audit_retention_days=days)
+    return _choose(request, {changes.RETENTION: days})
+
+
+@admin_required
+@require_POST
+def update_safeguards(request: HttpRequest) -> HttpResponse:
+    """Change what a shorter retention has to wait for."""
+    form = SafeguardsForm(request.POST)
+    if not form.is_valid():
+        return _page(request, safeguards_form=form, status=400)
+    current = preferences()
+    return _choose(
+        request, {name: value for name, value in form.cleaned_data.items() if value != getattr(current, name)}
+    )
+
+
+@admin_required
+@require_POST
+def cancel_change(request: HttpRequest, pk: int) -> HttpResponse:
+    """Call off a change that waits for its cool-down."""
+    change = ScheduledChange.objects.filter(pk=pk).first()
+    if change is None:
+        messages.info(request, "There is no change to cancel any more.")
+        return redirect("retention:index")
+    try:
+        changes.cancel(change.field, request_actor(request), request_context(request))
+    except Conflict as error:
+        messages.info(request, str(error))
+    else:
+        messages.success(request, "Cancelled. What was in force stays so.")
+    return redirect("retention:index")
 
 
 @admin_required
@@ -60,12 +95,8 @@ def update_cleanup(request: HttpRequest) -> HttpResponse:
     form = CleanupForm(request.POST)
     if not form.is_valid():
         return _page(request, cleanup_form=form, status=400)
-    return _store(request, "cleanup", **form.cleaned_data)
-
-
-def _store(request: HttpRequest, section: str, **changes: Any) -> HttpResponse:
     try:
-        update_preferences(request_actor(request), request_context(request), section, **changes)
+        update_preferences(request_actor(request), request_context(request), "cleanup", **form.cleaned_data)
     except InvalidInput as error:
         messages.error(request, str(error))
     else:
@@ -73,38 +104,65 @@ def _store(request: HttpRequest, section: str, **changes: Any) -> HttpResponse:
     return redirect("retention:index")
 
 
-def _is_shorter(days: int | None, than: int | None) -> bool:
-    return days is not None and (than is None or days < than)
+_SAID = {
+    Result.UNCHANGED: "Nothing to change.",
+    Result.IN_FORCE: "Saved.",
+    Result.SCHEDULED: "Scheduled. It takes effect after the cool-down and can be cancelled until then.",
+    Result.ASKED: "Another admin has to approve this; it waits on the page Approvals.",
+}
 
 
-def _removed_by(days: int | None) -> PruneReport | None:
-    """What a run at this moment would remove; None for ever."""
-    return None if days is None else pruning.preview(to_us(policy.cutoff(utc_now(), days)))
+def _choose(request: HttpRequest, wanted: dict[str, Any]) -> HttpResponse:
+    if not wanted:
+        messages.success(request, _SAID[Result.UNCHANGED])
+    # What is still in force protects what else is changed with it: the rule of the second admin goes last.
+    for field, value in sorted(wanted.items(), key=lambda change: change[0] == changes.SECOND_ADMIN):
+        try:
+            result = changes.choose(cast(User, request.user), request_context(request), field, value)
+        except (InvalidInput, Conflict) as error:
+            messages.error(request, str(error))
+        else:
+            messages.success(request, _SAID[result])
+    return redirect("retention:index")
+
+
+def _removed_by(days: int | None, at: datetime) -> PruneReport | None:
+    """What a run at that moment would remove of what is there; None for ever."""
+    return None if days is None else pruning.preview(to_us(policy.cutoff(at, days)))
 
 
 def _oldest(report: PruneReport | None) -> datetime | None:
     return None if report is None or report.oldest_us is None else from_us(report.oldest_us)
 
 
+def _scheduled() -> list[dict[str, Any]]:
+    """The changes that wait, and for a shorter retention what it will remove."""
+    shown: list[dict[str, Any]] = []
+    for change in changes.scheduled():
+        loss = _removed_by(change.after, change.takes_effect_at) if change.field == changes.RETENTION else None
+        shown.append({"change": change, "title": changes.title(change), "loss": loss, "oldest": _oldest(loss)})
+    return shown
+
+
 def _page(
     request: HttpRequest,
     audit_form: AuditRetentionForm | None = None,
+    safeguards_form: SafeguardsForm | None = None,
     cleanup_form: CleanupForm | None = None,
     asking: dict[str, object] | None = None,
     status: int = 200,
 ) -> HttpResponse:
     now, chosen = utc_now(), preferences()
-    next_prune, next_loss = jobs.next_prune(now), _removed_by(chosen.audit_retention_days)
+    next_prune, next_loss = jobs.next_prune(now), _removed_by(chosen.audit_retention_days, now)
+    last_cleanup = jobs.last_run(RetentionRun.Kind.CLEANUP)
     shown = {
         "audit_form": audit_form or AuditRetentionForm.showing(chosen.audit_retention_days),
-        "cleanup_form": cleanup_form
-        or CleanupForm(
-            initial={
-                "cleanup_sessions_days": chosen.cleanup_sessions_days,
-                "cleanup_exports_days": chosen.cleanup_exports_days,
-            }
-        ),
+        "safeguards_form": safeguards_form or SafeguardsForm.showing(chosen),
+        "cleanup_form": cleanup_form or CleanupForm.showing(chosen),
         "asking": asking,
+        "scheduled": _scheduled(),
+        "requests": approvals.waiting().filter(kind__in=changes.APPROVAL_KINDS),
+        "holds": LegalHold.objects.filter(released_at=None).count(),
         "retention": policy.days_text(chosen.audit_retention_days),
         "next_loss": next_loss,
         "next_oldest": _oldest(next_loss),
@@ -114,6 +172,8 @@ def _page(
         "audit_runs": RetentionRun.objects.filter(kind=RetentionRun.Kind.AUDIT)[:RUNS_SHOWN],
         "cleanup_next": jobs.next_cleanup(now),
         "cleanup_overdue": jobs.next_cleanup(now) <= now,
-        "cleanup_last": jobs.last_run(RetentionRun.Kind.CLEANUP),
+        "cleanup_last": last_cleanup,
+        "cleanup_deleted": cleanup.counts_text(last_cleanup.counts) if last_cleanup else "",
+        "cleanup_would": cleanup.counts_text(cleanup.preview(now)),
     }
     return render(request, "retention/index.html", shown, status=status)

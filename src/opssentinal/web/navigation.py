@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.http import HttpRequest
 from django.urls import reverse
 
+from opssentinal.approvals.services import waiting_for
 from opssentinal.workspace.access import reads_log
 
 if TYPE_CHECKING:
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
 
 
 class Link(NamedTuple):
-    """One link; `current` is "page" where the page itself is shown, "true" where one below it is, else empty."""
+    """One link; `current` is "page" where the page itself is shown, "true" where one below it is, else empty.
+
+    `waiting` is how many things there this person is waited for with.
+    """
 
     title: str
     url: str
     icon: str
     current: str
+    waiting: int = 0
 
 
 class Section(NamedTuple):
@@ -36,6 +41,7 @@ _PAGES = (
     ("Insights", "Exports", "exports:index", "download", "log"),
     ("Settings", "API keys", "apikeys:index", "key", "admins"),
     ("Settings", "Data Retention", "retention:index", "clock", "admins"),
+    ("Settings", "Approvals", "approvals:index", "check", "admins"),
 )
 
 
@@ -53,7 +59,8 @@ def sections(user: User, path: str) -> list[Section]:
             continue
         url = reverse(name)
         current = "page" if path == url else "true" if path.startswith(url) else ""
-        found.setdefault(section, []).append(Link(title, url, icon, current))
+        waiting = waiting_for(user) if name == "approvals:index" else 0
+        found.setdefault(section, []).append(Link(title, url, icon, current, waiting))
     return [Section(title, links) for title, links in found.items()]
 
 

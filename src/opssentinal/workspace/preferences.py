@@ -98,9 +98,10 @@ def change_preferences(
     section: str,
     *,
     secrets: Mapping[str, str | None] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Preferences:
-    """update_preferences inside the caller's recording()."""
+    """update_preferences inside the caller's recording(); `metadata` tells more of how the change came about."""
     StoredPreferences.objects.get_or_create(pk=1)
     row = StoredPreferences.objects.select_for_update().get(pk=1)
     before = msgspec.structs.asdict(_understood(row.chosen))
@@ -127,6 +128,7 @@ def change_preferences(
                 targets=[target],
                 context=context,
                 changes=differing,
+                metadata=dict(metadata or {}),
             )
         )
     return chosen

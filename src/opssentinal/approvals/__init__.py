@@ -1,0 +1,1 @@
+"""Second-admin approval: requests, decisions, and the page where they wait."""

@@ -1,0 +1,209 @@
+"""Second-admin approval: a change that weakens the log's protection happens when another admin agrees.
+
+A room registers for each `kind` of change what carries it out, and asks where `are_needed()`; granting runs that inside
+the transaction that records the grant. Nothing else of the change is known here.
+
+All of it holds the row of the preferences first, so that decisions and the changes they are about come one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from opssentinal.approvals.models import Approval
+from opssentinal.errors import Conflict, Forbidden, NotFound
+from opssentinal.events.model import Actor, Context, Event, Target
+from opssentinal.ledger.recording import recording
+from opssentinal.workspace.models import Role, StoredPreferences, User
+from opssentinal.workspace.preferences import preferences
+from opssentinal.workspace.principals import user_actor
+
+WAITS: Final = timedelta(days=7)
+EXPIRY_ACTOR: Final = Actor(type="system", id="approvals", name="Expiry of requests")
+
+Record = Callable[[Event], None]
+Execute = Callable[[Record, Approval, Context], None]
+
+_executors: dict[str, Execute] = {}
+
+
+def register(kind: str, execute: Execute) -> None:
+    """Say what carries out the changes of a kind; call it when the app is ready.
+
+    `execute(record, approval, context)` runs inside the recording() of the grant, with `approval.requested_by` and
+    `approval.decided_by` set and `context` the approver's. It raises Conflict where the change is not any more what was
+    asked for: then nothing is granted.
+    """
+    _executors[kind] = execute
+
+
+def are_needed() -> bool:
+    """Whether a second admin has to approve: the workspace wants it, and there are two admins who can sign in."""
+    return preferences().second_admin_approves and active_admins().count() > 1
+
+
+def active_admins() -> QuerySet[User]:
+    """The admins who can sign in now."""
+    in_time = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
+    return User.objects.filter(in_time, role=Role.ADMIN, is_active=True)
+
+
+def ask(
+    record: Record,
+    kind: str,
+    title: str,
+    payload: Mapping[str, Any],
+    *,
+    user: User,
+    context: Context,
+    subject: str = "",
+    now: datetime | None = None,
+) -> Approval:
+    """Ask for approval inside the caller's recording(). Raises Conflict where one for the same `subject` waits already.
+
+    `payload` is shown in the event, so it holds no secret. Changes of things that several people may ask for at once, such
+    as holds, name the thing as `subject`.
+    """
+    if kind not in _executors:
+        raise ValueError(f"nothing carries out {kind!r}")
+    lock()
+    now = now or timezone.now()
+    _expire(record, Approval.objects.filter(kind=kind, subject=subject), now)
+    if (
+        waiting := Approval.objects.filter(kind=kind, subject=subject, state=Approval.State.WAITING).first()
+    ) is not None:
+        raise Conflict(f"“{waiting.title}” waits for approval already.", hint="Withdraw or decide that request first.")
+    approval = Approval.objects.create(
+        kind=kind, subject=subject, title=title[:256], payload=dict(payload), requested_by=user, requested_at=now,
+        expires_at=now + WAITS,
+    )  # fmt: skip
+    record(_event("approval.requested", approval, user_actor(user), context, dict(payload)))
+    return approval
+
+
+def grant(pk: int, user: User, context: Context, *, now: datetime | None = None) -> Approval:
+    """Approve and carry out. Raises Forbidden for whoever asked and who is no active admin, Conflict where it is too late.
+
+    Whoever asked must still be an active admin too: the rule is that two of them want it.
+    """
+    with recording() as record:
+        lock()
+        now = now or timezone.now()
+        approval = _waiting(pk, now)
+        _check_decider(approval, user)
+        if not active_admins().filter(pk=approval.requested_by_id).exists():
+            raise Conflict(
+                f"{approval.requested_by} asked for this and is no active admin any more.",
+                hint="Reject the request; another admin can ask anew.",
+            )
+        _decide(approval, Approval.State.GRANTED, user, now)
+        record(_event("approval.granted", approval, user_actor(user), context))
+        _executors[approval.kind](record, approval, context)
+    return approval
+
+
+def reject(pk: int, user: User, context: Context, *, now: datetime | None = None) -> Approval:
+    """Refuse. Raises Forbidden and Conflict as `grant` does."""
+    with recording() as record:
+        lock()
+        now = now or timezone.now()
+        approval = _waiting(pk, now)
+        _check_decider(approval, user)
+        _decide(approval, Approval.State.REJECTED, user, now)
+        record(_event("approval.rejected", approval, user_actor(user), context))
+    return approval
+
+
+def withdraw(pk: int, user: User, context: Context, *, now: datetime | None = None) -> Approval:
+    """Take a request back, which only who asked can. Raises Forbidden, and Conflict where it has been decided."""
+    with recording() as record:
+        lock()
+        now = now or timezone.now()
+        approval = _waiting(pk, now)
+        if approval.requested_by_id != user.pk:
+            raise Forbidden("Only who asked can withdraw a request; another admin can reject it.")
+        _decide(approval, Approval.State.WITHDRAWN, user, now)
+        record(_event("approval.cancelled", approval, user_actor(user), context, {"reason": "withdrawn"}))
+    return approval
+
+
+def expire_overdue(now: datetime | None = None) -> int:
+    """End the requests that waited too long, each with its event; return how many."""
+    now = now or timezone.now()
+    if not Approval.objects.filter(state=Approval.State.WAITING, expires_at__lte=now).exists():
+        return 0
+    with recording() as record:
+        lock()
+        return _expire(record, Approval.objects.all(), now)
+
+
+def waiting(now: datetime | None = None) -> QuerySet[Approval]:
+    """The requests that can still be decided, the oldest first."""
+    open_ = Approval.objects.filter(state=Approval.State.WAITING, expires_at__gt=now or timezone.now())
+    return open_.select_related("requested_by").order_by("id")
+
+
+def waiting_for(user: User) -> int:
+    """How many requests this admin could decide."""
+    return waiting().exclude(requested_by=user).count()
+
+
+def lock() -> None:
+    """Let changes of the safeguards and decisions about them come one after the other, until the transaction ends."""
+    StoredPreferences.objects.get_or_create(pk=1)
+    StoredPreferences.objects.select_for_update().get(pk=1)
+
+
+def _waiting(pk: int, now: datetime) -> Approval:
+    approval = Approval.objects.select_related("requested_by").filter(pk=pk).first()
+    if approval is None:
+        raise NotFound("There is no such request.")
+    if approval.state != Approval.State.WAITING:
+        raise Conflict(f"“{approval.title}” has been decided: {approval.get_state_display().lower()}.")
+    if approval.expires_at <= now:
+        raise Conflict(f"“{approval.title}” waited too long and has expired.", hint="Ask again.")
+    return approval
+
+
+def _check_decider(approval: Approval, user: User) -> None:
+    if approval.requested_by_id == user.pk:
+        raise Forbidden("Another admin has to decide about what you asked for.")
+    # The session that carries this request may be older than the account's last change.
+    if not active_admins().filter(pk=user.pk).exists():
+        raise Forbidden("Only an active admin decides about requests.")
+
+
+def _decide(approval: Approval, state: Approval.State, user: User | None, now: datetime) -> None:
+    approval.state, approval.decided_by, approval.decided_at = state, user, now
+    approval.save(update_fields=["state", "decided_by", "decided_at"])
+
+
+def _expire(record: Record, requests: QuerySet[Approval], now: datetime) -> int:
+    overdue = list(requests.filter(state=Approval.State.WAITING, expires_at__lte=now))
+    for approval in overdue:
+        _decide(approval, Approval.State.EXPIRED, None, now)
+        record(_event("approval.cancelled", approval, EXPIRY_ACTOR, Context(), {"reason": "expired"}))
+    return len(overdue)
+
+
+def _event(
+    action: str, approval: Approval, actor: Actor, context: Context, said: Mapping[str, Any] | None = None
+) -> Event:
+    return Event(
+        action=action,
+        outcome="success",
+        actor=actor,
+        targets=[reference(approval)],
+        context=context,
+        metadata={"kind": approval.kind, "requested_by": f"user_{approval.requested_by_id}", **(said or {})},
+    )
+
+
+def reference(approval: Approval) -> Target:
+    """The request as a target of events."""
+    return Target(type="approval", id=f"approval_{approval.pk}", name=approval.title)
