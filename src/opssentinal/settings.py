@@ -136,6 +136,8 @@ ACCOUNT_FORMS = {
 }
 EMAIL_BACKEND = "opssentinal.workspace.mail.MailServer"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+EMAIL_BACKEND = "opssentinal.workspace.mail.MailServer"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,10/5m/key", "change_password": "5/m/user"}
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _SECURE
