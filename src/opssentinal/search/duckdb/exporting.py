@@ -42,19 +42,22 @@ def _json(expression: str) -> str:
     return f"to_json({expression})::VARCHAR"
 
 
-def _members(members: dict[str, str], *, absent: str = "''") -> str:
-    """A JSON object of columns, without those that are `absent`; the first is always there."""
+def _members(members: dict[str, str], *, absent: str = "{0} = ''") -> str:
+    """A JSON object of columns, without those of which `absent` holds; the first is always there."""
     first, *rest = members
     text = f"'{{\"{first}\":' || {_json(members[first])}"
     for name in rest:
-        text += f" || CASE WHEN coalesce({members[name]}, {absent}) = {absent} THEN '' ELSE ',\"{name}\":' || {_json(members[name])} END"
+        is_absent = absent.format(members[name])
+        text += f" || CASE WHEN {is_absent} THEN '' ELSE ',\"{name}\":' || {_json(members[name])} END"
     return text + " || '}'"
 
 
 _FIRST_TARGET: Final = _members(
     {"type": "target_type", "id": "target_id", "name": "target_name", "email": "target_email"}
 )
-_MORE_TARGET: Final = _members({"type": "x[1]", "id": "x[2]", "name": "x[3]", "email": "x[4]"})
+_MORE_TARGET: Final = _members(
+    {"type": "x[1]", "id": "x[2]", "name": "x[3]", "email": "x[4]"}, absent="coalesce({0}, '') = ''"
+)
 _MORE: Final = "from_json(more_targets, '[[\"VARCHAR\"]]')"
 _TARGETS: Final = (
     f"CASE WHEN target_type = '' THEN '[]' WHEN more_targets = '' THEN '[' || {_FIRST_TARGET} || ']' ELSE "
@@ -113,14 +116,19 @@ _HARMLESS: Final = frozenset(
 
 
 def _neutral(expression: str) -> str:
-    """The cell with an apostrophe in front where a spreadsheet would take it for a formula."""
-    return f"CASE WHEN left({expression}, 1) IN ('=', '+', '-', '@', chr(9), chr(13), chr(10), chr(0)) THEN '''' ELSE '' END || {expression}"
+    """The cell with an apostrophe in front where a spreadsheet would take it for a formula.
+
+    An empty one (its `unicode` is -1) is NULL to the engine, which would otherwise put quotes around it.
+    """
+    first = ", ".join(str(ord(char)) for char in "=+-@\t\r\n\0")
+    return (
+        f"CASE WHEN unicode({expression}) IN (-1, {first}) "
+        f"THEN CASE WHEN {expression} = '' THEN NULL ELSE '''' || {expression} END ELSE {expression} END"
+    )
 
 
-# An empty cell is NULL to the engine, which would otherwise put quotes around it.
 _CSV: Final = ", ".join(
-    f"""{sql if name in _HARMLESS else f"nullif({_neutral(f'({sql})')}, '')"} AS "{name}\""""
-    for name, sql in _COLUMNS.items()
+    f'{sql if name in _HARMLESS else _neutral(f"({sql})")} AS "{name}"' for name, sql in _COLUMNS.items()
 )
 _CSV_HEADER: Final = ",".join(_COLUMNS).encode() + b"\r\n"
 

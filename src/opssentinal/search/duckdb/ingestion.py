@@ -19,10 +19,8 @@ from opssentinal.ledger.bundle import Bundle
 from opssentinal.search.duckdb.schema import (
     AGENT_EMPTY,
     EVENT_COLUMNS,
-    FOLDED_BYTES_MAX,
     FOLDED_FROM,
     MESSAGE_EMPTY,
-    TOO_LONG,
     WHAT_ERASED,
     WHO_ERASED,
 )  # fmt: skip
@@ -122,10 +120,7 @@ _HASHES: Final[dict[str, str]] = {
     for name in EVENT_COLUMNS
     if name.endswith("_h")
 }
-_FOLDED: Final = (
-    f"CASE WHEN {' + '.join(f'strlen({name})' for name in FOLDED_FROM)} > {FOLDED_BYTES_MAX} THEN '{TOO_LONG}' "
-    f"ELSE lower({' || chr(10) || '.join(FOLDED_FROM)}) END"
-)
+_FOLDED: Final = f"lower({' || chr(10) || '.join(FOLDED_FROM)})"
 
 _INSERT: Final = (
     "INSERT INTO event SELECT "

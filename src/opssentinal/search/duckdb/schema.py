@@ -12,7 +12,7 @@ from typing import Any, Final
 import duckdb
 
 # Counts up whenever the tables or the meaning of a column change: the index is then built again.
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 
 # Bits of the column `marks`.
 WHO_ERASED, WHAT_ERASED, AGENT_EMPTY, MESSAGE_EMPTY = 1, 2, 4, 8
@@ -55,16 +55,13 @@ EVENT_COLUMNS: Final[dict[str, str]] = {
     "target_email_h": "USMALLINT",
     "session_id_h": "USMALLINT",
     "request_id_h": "USMALLINT",
-    # What text search looks through first: FOLDED_FROM in lower case, a line each; or TOO_LONG.
+    # What text search looks through: FOLDED_FROM in lower case, a line each.
     "folded": "VARCHAR",
 }
 # The searchable texts that are different in most events. Others repeat, and are dictionaries that are read in no time.
 FOLDED_FROM: Final = (
     "target_id", "target_name", "target_email", "message", "more_targets", "changes", "metadata",
 )  # fmt: skip
-# Longer ones are not kept twice.
-FOLDED_BYTES_MAX: Final = 512
-TOO_LONG: Final = "*"
 
 # One row. `is_clean`: the file holds no bytes of forgotten events.
 _META: Final = (
