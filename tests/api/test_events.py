@@ -82,7 +82,10 @@ def test_an_id_shared_with_another_tenant_shows_ones_own(caller: Make) -> None:
 
 
 def test_reading_in_recorded_order_misses_nothing(caller: Make) -> None:
-    """Going on with next_after_seq gives every event once, in order, however late it occurred, and then what is new."""
+    """Going on with next_after_seq gives every event once, in order, however late it occurred, and then what is new.
+
+    That this key began to read is among it, once.
+    """
     program = caller()
     put(*map(str, range(7)))
     seen: list[Any] = []
@@ -92,8 +95,9 @@ def test_reading_in_recorded_order_misses_nothing(caller: Make) -> None:
         seen += page["data"]
         after, more = page["next_after_seq"], page["has_more"]
         assert len(page["data"]) <= 3
-    assert [event["seq"] for event in seen] == list(range(8))
-    assert [event["message"] for event in seen[1:]] == list(map(str, range(7)))
+    assert [event["seq"] for event in seen] == list(range(9))
+    assert [event["message"] for event in seen[1:8]] == list(map(str, range(7)))
+    assert seen[8]["action"] == "audit_log.viewed"
     idle = program.get(f"/events?after_seq={after}").json_
     assert (idle["data"], idle["next_after_seq"], idle["has_more"]) == ([], after, False)
     put("new")

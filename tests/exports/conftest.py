@@ -28,7 +28,7 @@ from tests.ledger.conftest import commit, ledger, make_event
 
 __all__ = ["events", "ledger", "make_event"]
 
-ADMIN = Principal("user", "1")
+ADMIN = Principal("user", "1", is_admin=True)
 ALICE = Actor(type="user", id="user_1", name="Alice", email="alice@example.com")
 
 

@@ -258,14 +258,20 @@ def test_head_hides_what_came_later(opened: Callable[[], SearchStore]) -> None:
 
 
 def test_seen_actions(opened: Callable[[], SearchStore]) -> None:
-    """Every action that occurs is listed with its count and its first and last time."""
+    """Every action that occurs is listed with its count and its first and last time, of all events or of a time range."""
     store = opened()
     recorded = filled(store, many(100))
-    seen = {each.action: each for each in store.seen_actions(GO)}
-    assert {action: each.count for action, each in seen.items()} == Counter(each.action for each in recorded)
-    for action, each in seen.items():
-        moments = [event.occurred_at for event in recorded if event.action == action]
-        assert (each.first, each.last) == (min(moments), max(moments))
+    middle = sorted(event.occurred_at for event in recorded)[50]
+    for asked, meant in (
+        (Filter(), recorded),
+        (Filter(after=middle), [event for event in recorded if event.occurred_at >= middle]),
+        (Filter(before=middle), [event for event in recorded if event.occurred_at < middle]),
+    ):
+        seen = {each.action: each for each in store.seen_actions(asked, GO)}
+        assert {action: each.count for action, each in seen.items()} == Counter(each.action for each in meant)
+        for action, each in seen.items():
+            moments = [event.occurred_at for event in meant if event.action == action]
+            assert (each.first, each.last) == (min(moments), max(moments))
 
 
 def test_refuses_what_makes_no_sense(opened: Callable[[], SearchStore]) -> None:

@@ -16,6 +16,7 @@ from opssentinal.errors import Forbidden
 from opssentinal.events.model import Context, Event, Target
 from opssentinal.ledger.recording import recording
 from opssentinal.workspace.principals import client_address, user_agent
+from opssentinal.workspace.viewing import View, is_view_recorded
 
 SCHEME = "APIKey"
 DENIAL_EVERY_S = 60
@@ -56,6 +57,12 @@ class Scope(HttpAuthBase):
 def principal_of(request: HttpRequest) -> KeyPrincipal:
     """The key that an operation was let in with."""
     return cast(KeyPrincipal, request.auth)  # type: ignore[attr-defined]
+
+
+def note_view(request: HttpRequest, view: View) -> None:
+    """Have it in the log that this key read the log, before the answer leaves; reading goes on where it cannot be."""
+    principal = principal_of(request)
+    is_view_recorded(view, f"api_key:{principal.id}", principal.actor(), key_context(request))
 
 
 def note_budget(request: HttpRequest, limit: RateLimit, budget: Budget) -> None:

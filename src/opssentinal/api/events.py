@@ -1,4 +1,7 @@
-"""Sending and reading events over HTTP: search by time, reading in recorded order, single events, counts, event types."""
+"""Sending and reading events over HTTP: search by time, reading in recorded order, single events, counts, event types.
+
+That a key read the log is recorded once its answer is made, so that an answer never holds the record of itself.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from opssentinal.api import parameters, shapes
-from opssentinal.api.authorization import EVENTS, Scope, note_budget, principal_of
+from opssentinal.api.authorization import EVENTS, Scope, note_budget, note_view, principal_of
 from opssentinal.api.document import described, ref
 from opssentinal.api.parameters import CURSOR, LIMIT, TZ, Param, documented_filter, filter_of, number, one, whole, zone
 from opssentinal.api.responses import json_response
@@ -155,6 +158,7 @@ def list_events(request: HttpRequest) -> HttpResponse:
     if page.next is not None:
         cursor = Cursor(page.next.occurred_at_us, page.next.seq, page.head, asked_at, order)
         following = encode_cursor(_cursor_key(), cursor, filter, _seal_of(principal))
+    note_view(request, "log")
     return _page(request, page, following)
 
 
@@ -183,6 +187,7 @@ def get_facets(request: HttpRequest) -> HttpResponse:
     if tenant and "tenant" in fields:
         count = search().extent(filter).count
         found["tenant"] = [FacetValue(tenant, count)] if count else []
+    note_view(request, "counts")
     return json_response(shapes.Facets({name: found[name] for name in fields}))
 
 
@@ -200,7 +205,9 @@ def get_histogram(request: HttpRequest) -> HttpResponse:
     """The matching events over time, by outcome."""
     tz = zone(request)
     filter = filter_of(request, BUCKETS, TZ, tz=tz) & principal_of(request).bounds()
-    return json_response(search().histogram(filter, buckets=number(request, BUCKETS) or 0, tz=tz.key))
+    found = search().histogram(filter, buckets=number(request, BUCKETS) or 0, tz=tz.key)
+    note_view(request, "counts")
+    return json_response(found)
 
 
 @router.get(
@@ -213,7 +220,9 @@ def get_histogram(request: HttpRequest) -> HttpResponse:
 def get_event(request: HttpRequest, event: str) -> HttpResponse:
     """One event by its `id` or by its `seq`. 409 where several sources sent the same id: then ask by seq."""
     parameters.refuse_unknown(request, ())
-    return json_response(_event_for(principal_of(request), event))
+    found = _event_for(principal_of(request), event)
+    note_view(request, "event")
+    return json_response(found)
 
 
 @router.get(
@@ -262,6 +271,7 @@ def _in_recorded_order(request: HttpRequest) -> HttpResponse:
             last = bundle.end_seq - 1
         if len(found) == limit or last >= until:
             break
+    note_view(request, "log")
     return json_response(shapes.EventPage(found, None, last + 1 < size, last))
 
 

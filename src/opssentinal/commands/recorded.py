@@ -7,33 +7,23 @@ is full above all. Such a look goes on, and says on stderr that there is no reco
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
-from uuid import UUID, uuid5
-
-from django.db import DatabaseError
 
 from opssentinal.commands.console import complain
-from opssentinal.errors import OpsSentinalError
 from opssentinal.events.model import Event, Outcome, Target
 from opssentinal.ledger.recording import recording
+from opssentinal.workspace import viewing
 from opssentinal.workspace.principals import os_actor
-
-VIEW_EVERY_S = 600
-AUDIT_LOG = Target(type="audit_log", id="audit_log", name="Audit log")
-
-_VIEWS = UUID("5d0f1c55-62a1-4a0e-9a8e-4f5f2f0b7c11")  # the name space of the ids of audit_log.viewed; never to change
+from opssentinal.workspace.viewing import AUDIT_LOG, NO_RECORD
 
 
 def record_view(view: Literal["search", "tail"]) -> None:
-    """Record audit_log.viewed, one at most per person, view and ten minutes of the clock; call before anything is shown.
-
-    What was searched for is not recorded. The id is derived from what may occur once, so the log itself tells a repetition.
-    """
-    actor, window = os_actor(), int(time.time()) // VIEW_EVERY_S
-    id_ = uuid5(_VIEWS, "\n".join((actor.id, actor.name or "", view, str(window))))
-    _record(Event(id=id_, action="audit_log.viewed", outcome="success", actor=actor, targets=[AUDIT_LOG],
-                  metadata={"view": view}), "This look at the log")  # fmt: skip
+    """Record audit_log.viewed, one at most per person, view and ten minutes; call before anything is shown."""
+    actor = os_actor()
+    with _survived("This look at the log"):
+        viewing.record_view(view, f"{actor.id}\n{actor.name or ''}", actor)
 
 
 def record_verification(facts: dict[str, Any], *, is_clean: bool) -> None:
@@ -51,8 +41,13 @@ def record_reindex(outcome: Outcome, facts: dict[str, Any]) -> None:
 
 
 def _record(event: Event, what: str) -> None:
+    with _survived(what), recording() as record:
+        record(event)
+
+
+@contextmanager
+def _survived(what: str) -> Iterator[None]:
     try:
-        with recording() as record:
-            record(event)
-    except (DatabaseError, OpsSentinalError) as error:
+        yield
+    except NO_RECORD as error:
         complain(f"{what} could not be recorded: {' '.join(str(error).split())}")

@@ -17,7 +17,16 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.timezone import now as utc_now
 
-from opssentinal.errors import Conflict, IntegrityError, InvalidInput, NotFound, OpsSentinalError, Overloaded
+from opssentinal.errors import (
+    Conflict,
+    Forbidden,
+    IntegrityError,
+    InvalidInput,
+    InvalidQuery,
+    NotFound,
+    OpsSentinalError,
+    Overloaded,
+)
 from opssentinal.events.model import Actor, Context, Event, Outcome, Target
 from opssentinal.exports.models import FORMATS, Export, exports_folder
 from opssentinal.ledger import reader
@@ -33,18 +42,23 @@ POLL_S = 0.05
 # The back's task that makes the files, by its name in `opssentinal.back`.
 TASK = "exports"
 
+OUTSIDE = "This export holds events outside of the period that you may read."
+
 Stage = Literal["created", "fetched"]
 
 
 class Principal(NamedTuple):
     """Who is asking, as far as access needs it: an account, an API key (its public id) or an operating-system user.
 
-    An account gets here as an admin only, and whoever has a shell on the server has its files: both see every export. An
-    API key sees the exports it created and cannot tell any other from one that never existed.
+    An admin sees every export, as does whoever has a shell on the server, and so its files. Every other account and an API
+    key see the exports they created and cannot tell any other from one that never existed. `bounds` lies over what an
+    account may take with it now: a file that was made under wider ones stays where it is.
     """
 
     kind: Literal["user", "api_key", "os_user"]
     id: str
+    is_admin: bool = False
+    bounds: Filter = Filter()
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"
@@ -52,7 +66,14 @@ class Principal(NamedTuple):
     @property
     def sees_all(self) -> bool:
         """Whether the exports of others are visible too."""
-        return self.kind in ("user", "os_user")
+        return self.kind == "os_user" or (self.kind == "user" and self.is_admin)
+
+    def may_take(self, filter: Filter) -> bool:
+        """Whether every event that the filter means lies within the bounds."""
+        try:
+            return filter & self.bounds == filter
+        except InvalidQuery:  # their times do not even meet
+            return False
 
 
 def create_export(
@@ -125,10 +146,13 @@ def open_export(
 ) -> tuple[Export, BinaryIO]:
     """Record that the file is fetched, then return it, open for reading; the caller closes it.
 
-    Raises NotFound (also for a file that is gone), Conflict (code `export_not_ready`) before it is ready or if it never
-    will be, IntegrityError if the file is not the one that was made.
+    Raises NotFound (also for a file that is gone), Forbidden if it holds more than the principal may read now, Conflict
+    (code `export_not_ready`) before it is ready or if it never will be, IntegrityError if the file is not the one that was
+    made.
     """
     export = get_export(principal, public_id)
+    if not principal.may_take(export.filter):
+        raise Forbidden(OUTSIDE)
     if export.status == Export.Status.EXPIRED or (
         export.status == Export.Status.READY and not export.is_fetchable(now or utc_now())
     ):

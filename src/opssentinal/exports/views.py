@@ -1,9 +1,11 @@
-"""The pages below Insights → Exports: ask for a file, watch it being made, fetch it. For admins.
+"""The pages below Insights → Exports: ask for a file, watch it being made, fetch it. For those who may read the log.
 
-Every address answers without JavaScript too; with it, the progress refreshes in place.
+An auditor sees the exports they asked for, which hold events of their period only. Every address answers without JavaScript too; with it, the progress refreshes in place.
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -18,7 +20,8 @@ from opssentinal.exports import services
 from opssentinal.exports.models import Export
 from opssentinal.exports.services import Principal
 from opssentinal.query import Filter, from_params, zone_named
-from opssentinal.workspace.access import admin_required
+from opssentinal.workspace.access import log_bounds, log_reader_required
+from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import request_actor, request_context
 
 CONTENT_TYPES = {
@@ -39,7 +42,7 @@ AT_ONCE_S = 2.0
 PER_PAGE = 50
 
 
-@admin_required
+@log_reader_required
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """Every export, newest first."""
@@ -47,7 +50,7 @@ def index(request: HttpRequest) -> HttpResponse:
     return render(request, "exports/index.html", {"page": page, "now": utc_now()})
 
 
-@admin_required
+@log_reader_required
 @require_POST
 def create(request: HttpRequest) -> HttpResponse:
     """Export what a page shows: `filter` as Filter.to_json writes it, or the parameters of an address; format, bom, tz.
@@ -56,12 +59,13 @@ def create(request: HttpRequest) -> HttpResponse:
     """
     form = request.POST
     format = form.get("format", "csv")
+    principal = _principal(request)
     try:
         export = services.create_export(
             request_actor(request),
             request_context(request),
-            _principal(request),
-            _filter(request),
+            principal,
+            _filter(request) & principal.bounds,
             format,
             # The box may stay ticked when another format is chosen; it speaks of CSV only.
             bom=format == "csv" and form.get("bom", "") not in ("", "0", "false"),
@@ -82,7 +86,7 @@ def _filter(request: HttpRequest) -> Filter:
     return from_params(form.lists(), zone_named(form.get("tz") or "UTC", path="tz"))
 
 
-@admin_required
+@log_reader_required
 @require_safe
 @never_cache
 def detail(request: HttpRequest, public_id: str) -> HttpResponse:
@@ -90,7 +94,7 @@ def detail(request: HttpRequest, public_id: str) -> HttpResponse:
     return render(request, "exports/detail.html", _shown(request, public_id))
 
 
-@admin_required
+@log_reader_required
 @require_safe
 @never_cache
 def progress(request: HttpRequest, public_id: str) -> HttpResponse:
@@ -100,10 +104,11 @@ def progress(request: HttpRequest, public_id: str) -> HttpResponse:
 
 def _shown(request: HttpRequest, public_id: str) -> dict[str, object]:
     export = _found(request, public_id)
-    return {"export": export, "fetchable": export.is_fetchable(utc_now())}
+    outside = "" if _principal(request).may_take(export.filter) else services.OUTSIDE
+    return {"export": export, "fetchable": export.is_fetchable(utc_now()) and not outside, "outside": outside}
 
 
-@admin_required
+@log_reader_required
 @require_POST
 def cancel(request: HttpRequest, public_id: str) -> HttpResponse:
     """Stop an export that is on its way."""
@@ -116,7 +121,7 @@ def cancel(request: HttpRequest, public_id: str) -> HttpResponse:
     return redirect("exports:detail", public_id)
 
 
-@admin_required
+@log_reader_required
 @require_GET
 @never_cache
 def download(request: HttpRequest, public_id: str) -> FileResponse | HttpResponse:
@@ -145,4 +150,5 @@ def _found(request: HttpRequest, public_id: str) -> Export:
 
 
 def _principal(request: HttpRequest) -> Principal:
-    return Principal("user", str(request.user.pk))
+    user = cast(User, request.user)
+    return Principal("user", str(user.pk), is_admin=user.is_admin, bounds=log_bounds(user))

@@ -142,9 +142,9 @@ class SearchClient:
         """The seqs of the next newer and the next older event of the filter. Raises NotFound."""
         return self._ask(wire.NeighboursQuestion(seq=seq, filter=filter), tuple[int | None, int | None])
 
-    def seen_actions(self) -> list[SeenAction]:
-        """Every action that occurs in the log, the most frequent first."""
-        return self._ask(wire.SeenActionsQuestion(), list[SeenAction])
+    def seen_actions(self, filter: Filter) -> list[SeenAction]:
+        """Every action that occurs among the events that the filter means, the most frequent first."""
+        return self._ask(wire.SeenActionsQuestion(filter=filter), list[SeenAction])
 
     def export(
         self,

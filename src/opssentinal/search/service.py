@@ -237,8 +237,8 @@ def _ask(store: SearchStore, question: wire.AnyQuestion, stop: Interruption, pro
             return store.extent(filter, head, stop)
         case wire.NeighboursQuestion(seq=seq, filter=filter):
             return store.neighbours(seq, filter, stop)
-        case wire.SeenActionsQuestion():
-            return store.seen_actions(stop)
+        case wire.SeenActionsQuestion(filter=filter):
+            return store.seen_actions(filter, stop)
         case wire.ExportQuestion(filter=filter, head=head, format=format, path=path, bom=bom):
             return store.export(filter, head, format, path, bom, lambda rows: progress(rows, 0), stop)
     raise Unavailable("The question is not known here.", hint="Are front and back of one version?")

@@ -122,8 +122,8 @@ class SearchStore(Protocol):
     def neighbours(self, seq: int, filter: Filter, stop: Interruption) -> tuple[int | None, int | None]:
         """The seqs of the next newer and the next older event that the filter means. Raises NotFound."""
 
-    def seen_actions(self, stop: Interruption) -> list[SeenAction]:
-        """Every action that occurs, the most frequent first."""
+    def seen_actions(self, filter: Filter, stop: Interruption) -> list[SeenAction]:
+        """Every action that occurs among the events that the filter means, the most frequent first."""
 
     def export(
         self,

@@ -73,7 +73,7 @@ class NeighboursQuestion(Question, tag="neighbours"):
 
 
 class SeenActionsQuestion(Question, tag="seen_actions"):
-    pass
+    filter: Filter
 
 
 class ExportQuestion(Question, tag="export"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
@@ -19,8 +19,9 @@ from opssentinal.events.catalogue import CATEGORIES, EVENT_TYPES, EventType
 from opssentinal.events.sentences import visible
 from opssentinal.query import Filter
 from opssentinal.query import format as format_query
-from opssentinal.search.client import search
+from opssentinal.web.log.reading import Reading
 from opssentinal.web.navigation import is_log_reader
+from opssentinal.workspace.viewing import is_page_view_recorded
 
 
 class TypeView(NamedTuple):
@@ -49,9 +50,11 @@ def index(request: HttpRequest) -> HttpResponse:
     seen: dict[str, SeenAction] = {}
     may_read = is_log_reader(request)
     search_down = False
+    context: dict[str, Any] = {}
     if may_read:
+        reading = Reading(request.user)
         try:
-            for each in search().seen_actions():
+            for each in reading.seen_actions():
                 seen[each.action] = SeenAction(visible(each.action), each.count, each.last, _log_url(each.action))
         except (Unavailable, Overloaded):
             search_down = True
@@ -61,7 +64,9 @@ def index(request: HttpRequest) -> HttpResponse:
         for category, title in CATEGORIES.items()
     ]
     undeclared = sorted((s for action, s in seen.items() if action not in EVENT_TYPES), key=lambda s: -s.events)
-    context = {
+    if counted:
+        context |= {"is_limited": reading.is_limited, "view_unrecorded": not is_page_view_recorded(request, "counts")}
+    context |= {
         "groups": groups,
         "undeclared": undeclared,
         "counted": counted,

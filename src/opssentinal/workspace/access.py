@@ -48,10 +48,17 @@ def _guarded(
 
 
 def reads_log(user: Any) -> bool:
-    """Whether this account may read and export the log: admins, and auditors where an admin has allowed it."""
-    if not user.is_authenticated:
+    """Whether this account may read and export the log: admins, and auditors where an admin has allowed it.
+
+    Asked anew at each request, so a role, a preference or an account's time that has ended ends the reading too. A period
+    that ends before it begins holds nothing to read.
+    """
+    if not user.is_authenticated or user.is_expired:
         return False
-    return bool(user.is_admin or (user.role == Role.AUDITOR and preferences().auditors_read_log))
+    if user.is_admin:
+        return True
+    is_empty = user.log_from is not None and user.log_until is not None and user.log_from >= user.log_until
+    return user.role == Role.AUDITOR and not is_empty and preferences().auditors_read_log
 
 
 def log_bounds(user: Any) -> Filter:
@@ -64,7 +71,10 @@ def log_bounds(user: Any) -> Filter:
 def log_reader_required(
     view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
-    """Like admin_required, and lets in auditors while they may read the log; the view applies `log_bounds`."""
+    """Like admin_required, and lets in auditors while they may read the log; the view applies `log_bounds`.
+
+    That it was read is recorded by the view (`viewing.is_page_view_recorded`), once it has something to show.
+    """
     return _guarded(view, reads_log)
 
 

@@ -67,8 +67,8 @@ TYPES = (
         action="audit_log.viewed",
         category="data_access",
         title="Audit log read",
-        description="Somebody read events, on a page or with a command on the server: one for each session or person, "
-        "view and ten minutes at most, without what was searched for.",
+        description="Somebody read events, on a page, through the API or with a command on the server: one for each session, "
+        "API key or person, view and ten minutes at most, without what was searched for.",
         sentence="{actor} read the audit log",
         example=example(
             "audit_log.viewed", {"type": "audit_log", "id": "audit_log", "name": "Audit log"}, metadata={"view": "tail"}

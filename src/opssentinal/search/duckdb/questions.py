@@ -129,10 +129,13 @@ class Questions:
             found.append(rows[0][0] if rows else None)
         return found[0], found[1]
 
-    def seen_actions(self) -> list[SeenAction]:
+    def seen_actions(self, filter: Filter) -> list[SeenAction]:
         """See SearchStore.seen_actions."""
+        condition = condition_of(filter, self)
         rows = self._rows(
-            "SELECT action, count(*), min(occurred_us), max(occurred_us) FROM event GROUP BY action ORDER BY 2 DESC, 1"
+            "SELECT action, count(*), min(occurred_us), max(occurred_us) FROM event "
+            f"WHERE {condition.sql} GROUP BY action ORDER BY 2 DESC, 1",
+            condition.parameters,
         )
         return [SeenAction(action, count, from_us(first), from_us(last)) for action, count, first, last in rows]
 

@@ -207,10 +207,10 @@ class DuckDBStore:
         with self._asking(stop) as ask:
             return ask.neighbours(seq, filter)
 
-    def seen_actions(self, stop: Interruption) -> list[SeenAction]:
+    def seen_actions(self, filter: Filter, stop: Interruption) -> list[SeenAction]:
         """See SearchStore.seen_actions."""
         with self._asking(stop) as ask:
-            return ask.seen_actions()
+            return ask.seen_actions(filter)
 
     def export(
         self,

@@ -20,7 +20,7 @@ from opssentinal.query import FIELDS, Filter, from_params, zone_named
 from opssentinal.query import format as format_query
 from opssentinal.web.log.window import DEFAULT, RANGE_PARAMS, Window, preset_window, read_window
 
-_TERM_PARAMS = ("q", *FIELDS, *(f"-{name}" for name in FIELDS))
+TERM_PARAMS = ("q", *FIELDS, *(f"-{name}" for name in FIELDS))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def read_place(params: QueryDict, default_zone: ZoneInfo, now: datetime) -> tupl
         errors.append(error)
         window = preset_window(DEFAULT, now)
     try:
-        terms = from_params([(name, params.getlist(name)) for name in _TERM_PARAMS if name in params], zone, now)
+        terms = from_params([(name, params.getlist(name)) for name in TERM_PARAMS if name in params], zone, now)
     except InvalidQuery as error:
         errors.append(error)
     if terms.after is not None or terms.before is not None:

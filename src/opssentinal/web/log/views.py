@@ -1,6 +1,8 @@
-"""The pages below Insights → Audit Logs. For admins; what is refused is recorded by `admin_required`.
+"""The pages below Insights → Audit Logs. For those who may read the log; what is refused is recorded by `log_reader_required`.
 
-When search is down the newest events come from the ledger instead, and the page asks now and then whether to load again.
+Everything shown is read through `Reading`, which keeps it within an auditor's period, and that it was read is recorded
+before it leaves. When search is down the newest events come from the ledger instead, and the page asks now and then whether
+to load again.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -19,6 +22,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from opssentinal.errors import InvalidCursor, InvalidQuery, NotFound, Overloaded, Unavailable
+from opssentinal.events.sentences import visible
 from opssentinal.ledger import reader
 from opssentinal.query import FIELDS, Cursor, cursor_time, day_start, decode_cursor, encode_cursor
 from opssentinal.search.answers import Extent, Position
@@ -28,58 +32,66 @@ from opssentinal.web.log.chips import chips
 from opssentinal.web.log.facets import FIELDS as FACET_FIELDS
 from opssentinal.web.log.facets import VALUES_MAX, facets
 from opssentinal.web.log.histogram import histogram_view
-from opssentinal.web.log.place import Place, read_place
+from opssentinal.web.log.place import TERM_PARAMS, Place, read_place
+from opssentinal.web.log.reading import Reading
 from opssentinal.web.log.rows import rows
 from opssentinal.web.log.window import (
     CLOCK_AHEAD,
     PRESETS,
+    RANGE_PARAMS,
     Window,
     form_values,
     preset_window,
     range_words,
     zone_options,
 )
-from opssentinal.workspace.access import admin_required
+from opssentinal.workspace.access import log_reader_required
 from opssentinal.workspace.preferences import preferences
+from opssentinal.workspace.viewing import is_page_view_recorded
 
 # What search answers when it cannot answer; the log is there all the same.
 NO_SEARCH = (Unavailable, Overloaded)
 PAGE_EVENTS = 50
 BARS = 60
 _FIRST_STEPS_EVENTS_MAX = 50
+_PARAMS = frozenset((*TERM_PARAMS, *RANGE_PARAMS, "tz", "cursor", "before_seq"))
+_UNKNOWN_SHOWN_MAX = 5
 
 
-@admin_required
+@log_reader_required
 @require_safe
 @never_cache
 def index(request: HttpRequest) -> HttpResponse:
     """Show the log: filters, histogram, rail and the first or a further page of events."""
     now = _asked_at(request.GET)
     place, error = read_place(request.GET, _default_zone(), now)
-    context = _controls(request, place)
+    reading = Reading(request.user)
+    context = _controls(request, place) | _period(reading, place)
     template, status = "log/index.html", 200
     if error is not None:
         context |= _mistake(request, error)
         status = error.status
     else:
         try:
-            context |= _found(request, place, now)
+            context |= _found(request, reading, place, now)
             if request.headers.get("HX-Request") and request.GET.get("cursor"):
                 template = "log/_more.html"
-        except InvalidCursor:
-            return redirect(place.url())
+        except InvalidCursor as refused:
+            return _begin_anew(request, place, refused)
         except InvalidQuery as refused:
             context |= _mistake(request, refused)
             status = refused.status
         except NO_SEARCH as reason:
-            context |= _without_search(request, place, reason)
+            context |= _without_search(request, reading, place, reason)
+    if "rows" in context:
+        context["view_unrecorded"] = not is_page_view_recorded(request, "log")
     with timezone.override(place.zone):
         response = render(request, template, context, status=status)
     response.headers["Vary"] = "HX-Request, Cookie"
     return response
 
 
-@admin_required
+@log_reader_required
 @require_safe
 @never_cache
 def search_state(request: HttpRequest) -> HttpResponse:
@@ -91,7 +103,7 @@ def search_state(request: HttpRequest) -> HttpResponse:
     return HttpResponse(headers={"HX-Refresh": "true"}) if recovered else HttpResponse(status=204)
 
 
-@admin_required
+@log_reader_required
 @require_safe
 @never_cache
 def event(request: HttpRequest, seq: int) -> HttpResponse:
@@ -101,14 +113,15 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
         return redirect("web:event", seq=seq)
     if seq.bit_length() > 63:  # no database has such a number
         raise Http404
+    reading = Reading(request.user)
     try:
-        recorded = reader.read_event(seq)
+        recorded = reading.event(seq)
     except NotFound as missing:
         return render(request, "log/missing.html", {"missing": missing, "place": place}, status=404)
     newer = older = None
     neighbours_known = True
     try:
-        newer, older = search().neighbours(seq, place.filter)
+        newer, older = reading.neighbours(seq, place.filter)
     except (*NO_SEARCH, NotFound):  # NotFound: search has not come so far yet
         neighbours_known = False
     context = {
@@ -119,27 +132,28 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
         "newer_url": place.event_url(newer) if newer is not None else "",
         "older_url": place.event_url(older) if older is not None else "",
         "neighbours_known": neighbours_known,
+        "view_unrecorded": not is_page_view_recorded(request, "event"),
     }
     with timezone.override(place.zone):
         return render(request, "log/event.html", context)
 
 
-@admin_required
+@log_reader_required
 @require_safe
 @never_cache
 def event_by_id(request: HttpRequest, id_: UUID) -> HttpResponse:
     """Lead from an event's own id to its page; where several sources sent the same id, let the reader choose."""
-    seqs = reader.find_by_id(id_)
-    if not seqs:
+    found = Reading(request.user).events(reader.find_by_id(id_))
+    if not found:
         raise Http404
     query = request.GET.urlencode()
-    if len(seqs) == 1:
-        return redirect(reverse("web:event", args=seqs) + (f"?{query}" if query else ""))
+    if len(found) == 1:
+        return redirect(reverse("web:event", args=[found[0].seq]) + (f"?{query}" if query else ""))
     place, _ = read_place(request.GET, _default_zone(), datetime.now(UTC))
+    context = {"id": id_, "rows": rows(place, found), "back_url": place.url()}
+    context["view_unrecorded"] = not is_page_view_recorded(request, "event")
     with timezone.override(place.zone):
-        events = reader.read_events(seqs)
-        found = rows(place, [events[seq] for seq in seqs if seq in events])
-        return render(request, "log/same_id.html", {"id": id_, "rows": found, "back_url": place.url()})
+        return render(request, "log/same_id.html", context)
 
 
 def _default_zone() -> ZoneInfo:
@@ -154,6 +168,21 @@ def _asked_at(params: QueryDict) -> datetime:
         except InvalidCursor:
             pass  # answered with the first page when the cursor is opened
     return datetime.now(UTC)
+
+
+def _begin_anew(request: HttpRequest, place: Place, refused: InvalidCursor) -> HttpResponse:
+    """Lead to the first page and say why; where a script asked for more rows, the whole page goes there."""
+    messages.warning(request, f"{refused.detail} These are the newest events of the search instead.")
+    if request.headers.get("HX-Request"):
+        return HttpResponse(headers={"HX-Redirect": place.url()})
+    return redirect(place.url())
+
+
+def _period(reading: Reading, place: Place) -> dict[str, Any]:
+    """The period that this account is limited to, if it is."""
+    return {
+        "period": range_words(reading.bounds.after, reading.bounds.before, place.zone) if reading.is_limited else ""
+    }
 
 
 def _controls(request: HttpRequest, place: Place) -> dict[str, Any]:
@@ -178,44 +207,45 @@ def _controls(request: HttpRequest, place: Place) -> dict[str, Any]:
         "query_fields": FIELDS.values(),
         "base_url": request.build_absolute_uri("/").rstrip("/"),
         "poll_url": reverse("web:search_state"),
+        "unknown_params": [visible(name[:64]) for name in request.GET if name not in _PARAMS][:_UNKNOWN_SHOWN_MAX],
     }
 
 
-def _found(request: HttpRequest, place: Place, now: datetime) -> dict[str, Any]:
+def _found(request: HttpRequest, reading: Reading, place: Place, now: datetime) -> dict[str, Any]:
     """The events of one page and, unless only more rows are wanted, histogram and rail. Raises Unavailable."""
-    key, principal = _cursor_key(), f"page user {request.user.pk}"
+    # Sealed with the bounds: a cursor of yesterday's period opens nothing today.
+    key, principal, sealed = _cursor_key(), f"page user {request.user.pk}", reading.within(place.filter) or place.filter
     after, head = None, None
     if text := request.GET.get("cursor"):
-        cursor = decode_cursor(key, text, place.filter, principal)
+        cursor = decode_cursor(key, text, sealed, principal)
         after, head = Position(cursor.occurred_at_us, cursor.seq), cursor.head
-    client = search()
-    page = client.page(place.filter, limit=PAGE_EVENTS, after=after, head=head)
+    page = reading.page(place.filter, limit=PAGE_EVENTS, after=after, head=head)
     if not page.complete:
         # A new index is filled from the oldest events on: what people look for here would be missing for long.
         raise Unavailable("Search is being built again.", code="rebuilding")
     context: dict[str, Any] = {"rows": rows(place, page.events), "head": page.head, "is_continued": after is not None}
     if page.next is not None:
         cursor = Cursor(page.next.occurred_at_us, page.next.seq, page.head, now)
-        context["more_url"] = place.url(("cursor", encode_cursor(key, cursor, place.filter, principal)))
+        context["more_url"] = place.url(("cursor", encode_cursor(key, cursor, sealed, principal)))
     elif page.events and place.window.after is not None:
-        context["older"] = _elsewhere(place, client.extent(place.terms.between(None, place.window.after)))
+        context["older"] = _elsewhere(place, reading.extent(place.terms.between(None, place.window.after)))
     if after is not None:
         context["newest_url"] = place.url()
         if request.headers.get("HX-Request"):
             return context
-    overview = client.overview(place.filter, FACET_FIELDS, BARS, place.zone.key, limit=VALUES_MAX, head=page.head)
+    overview = reading.overview(place.filter, FACET_FIELDS, BARS, place.zone.key, limit=VALUES_MAX, head=page.head)
     histogram = overview.histogram
-    if place.window.preset and (future := _future(place, overview.extent, now, page.head)):
+    if place.window.preset and (future := _future(reading, place, overview.extent, now, page.head)):
         context["future"] = future
         if place.window.before is None:
             # All time would be drawn up to the farthest of the wrong times: decades of empty bars beside one full one.
             known = place.filter.between(None, now + CLOCK_AHEAD)
-            histogram = client.histogram(known, buckets=BARS, tz=place.zone.key, head=page.head)
+            histogram = reading.histogram(known, buckets=BARS, tz=place.zone.key, head=page.head)
     context["histogram"] = histogram_view(place, histogram, now)
     context["facets"] = facets(place, overview.facets)
     context["export_filter"] = place.filter.to_json().decode()
     if not page.events:
-        context["empty"] = _empty(place, has_future="future" in context)
+        context["empty"] = _empty(reading, place, has_future="future" in context)
     sources = {value.value for value in overview.facets.get("source", [])}
     context["first_steps"] = (
         page.head < _FIRST_STEPS_EVENTS_MAX and sources <= {"opssentinal"} and not place.is_filtered
@@ -227,22 +257,22 @@ def _cursor_key() -> bytes:
     return salted_hmac("opssentinal.web.cursor", "", algorithm="sha256").digest()
 
 
-def _future(place: Place, extent: Extent, now: datetime, head: int) -> dict[str, Any] | None:
+def _future(reading: Reading, place: Place, extent: Extent, now: datetime, head: int) -> dict[str, Any] | None:
     """How many events that match are dated after the end of a preset with this extent, and the address that shows them."""
     end = now + CLOCK_AHEAD
     if place.window.before is None and (extent.last is None or extent.last < end):
         return None
     # The engine knows which blocks of its table reach beyond now, nearly always none, and looks at no other.
-    count = search().extent(place.terms.between(end, None), head=head).count
+    count = reading.extent(place.terms.between(end, None), head=head).count
     return {"count": count, "url": place.with_window(Window("", end)).url()} if count else None
 
 
-def _empty(place: Place, *, has_future: bool) -> dict[str, Any]:
+def _empty(reading: Reading, place: Place, *, has_future: bool) -> dict[str, Any]:
     """Why nothing is shown, and where something is: an empty range must never look like an empty log."""
     if has_future:  # these are spoken of already; are there others?
-        elsewhere = _elsewhere(place, search().extent(place.terms.between(None, place.window.before)))
+        elsewhere = _elsewhere(place, reading.extent(place.terms.between(None, place.window.before)))
         return {"kind": "range", **(elsewhere or {"count": 0})}
-    if elsewhere := _elsewhere(place, search().extent(place.terms)):
+    if elsewhere := _elsewhere(place, reading.extent(place.terms)):
         return {"kind": "range", **elsewhere}
     if place.is_filtered:
         return {"kind": "filter"}
@@ -266,17 +296,19 @@ def _mistake(request: HttpRequest, error: InvalidQuery) -> dict[str, Any]:
     return {"query_error": error, "query_error_text": said, "query_text": request.GET.get("q", "")}
 
 
-def _without_search(request: HttpRequest, place: Place, reason: Unavailable | Overloaded) -> dict[str, Any]:
+def _without_search(
+    request: HttpRequest, reading: Reading, place: Place, reason: Unavailable | Overloaded
+) -> dict[str, Any]:
     """The newest events straight from the ledger, or for a query that was too slow only the reason."""
     if reason.code == "query_timeout":
         return {"too_slow": reason}
     before = request.GET.get("before_seq", "")
-    events = reader.newest(
+    newest = reading.newest(
         PAGE_EVENTS, int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     )
-    context: dict[str, Any] = {"search_down": reason, "rows": rows(place, events), "is_continued": bool(before)}
-    if len(events) == PAGE_EVENTS and events[-1].seq > 0:
-        context["more_url"] = place.url(("before_seq", str(events[-1].seq)))
+    context: dict[str, Any] = {"search_down": reason, "rows": rows(place, newest.events), "is_continued": bool(before)}
+    if newest.before_seq is not None:
+        context["more_url"] = place.url(("before_seq", str(newest.before_seq)))
     if before:
         context["newest_url"] = place.url()
     try:
