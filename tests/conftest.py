@@ -15,6 +15,7 @@ _ON_EVERY_DATABASE = (
     "search",
     "workspace",
     "apikeys",
+    "approvals",
     "ingest",
     "api",
     "exports",

@@ -19,15 +19,16 @@ from django.test import Client
 from opssentinal.events.model import Actor, Context
 from opssentinal.exports import services
 from opssentinal.exports.models import Export
+from opssentinal.ledger import reader
 from opssentinal.query import Filter
 from opssentinal.retention import cleanup, jobs
 from opssentinal.workspace.models import User
-from opssentinal.workspace.preferences import update_preferences
+from opssentinal.workspace.preferences import preferences, update_preferences
 from tests.retention.conftest import NOON, days_ago, record_events
 
 Check = Callable[[], None]
 ALICE = Actor(type="user", id="user_1", name="Alice")
-LEDGER_TABLES = ("ledger_head", "ledger_bundle", "ledger_tile", "ledger_source", "ledger_event_id")
+LEDGER_TABLES = ("ledger_head", "ledger_bundle", "ledger_tile", "ledger_source", "ledger_event_id", "ledger_held_event")
 
 
 def session(expired_at: datetime) -> str:
@@ -140,25 +141,47 @@ def test_once_a_night(ledger: Check) -> None:
 
 
 def test_the_command(ledger: Check) -> None:
-    """`cleanup --json` says how much it removed."""
+    """`cleanup` says how much it deleted, in words or as JSON; with `--dry-run` how much it would, and deletes nothing."""
     session(days_ago(1000))
     shown = io.StringIO()
+    call_command("cleanup", "--dry-run", "--json", stdout=shown)
+    call_command("cleanup", "--dry-run", stdout=shown)
+    dry, text = shown.getvalue().splitlines()
+    assert json.loads(dry).items() >= {"dry_run": True, "sessions": 1, "exports": 0}.items()
+    assert text.startswith("Would delete 1 session, 0 export files")
+    assert Session.objects.count() == 1
+    shown = io.StringIO()
     call_command("cleanup", "--json", stdout=shown)
-    assert json.loads(shown.getvalue()) == {"sessions": 1, "exports": 0}
+    assert json.loads(shown.getvalue()) == json.loads(dry) | {"dry_run": False}
+    assert Session.objects.count() == 0
+    assert reader.newest(1)[0].metadata == {key: n for key, n in json.loads(dry).items() if key != "dry_run"}
+
+
+def test_what_the_preview_counts_is_what_goes(ledger: Check) -> None:
+    """Sessions and files, some of which are over; the preview changes nothing."""
+    for days in (0.5, 2, 3):
+        session(days_ago(days))
+    ready_export(NOON)
+    ready_export(NOON + timedelta(minutes=1))
+    expected = cleanup.preview(NOON)
+    assert (expected["sessions"], expected["exports"]) == (2, 1)
+    assert cleanup.preview(NOON) == expected == jobs.run_cleanup(now=NOON).counts
+    assert set(cleanup.preview(NOON).values()) == {0}
 
 
 def test_the_settings_are_changed_on_the_page(admin_client: Client) -> None:
     """The cleanup's own form changes the cleanup's settings and nothing of the audit retention."""
-    from opssentinal.workspace.preferences import preferences
-
-    answer = admin_client.post(
-        "/settings/data-retention/cleanup/", {"cleanup_sessions_days": "3", "cleanup_exports_days": "30"}
-    )
+    days = {"cleanup_sessions_days": "3", "cleanup_exports_days": "30", "cleanup_deliveries_days": "5"}
+    answer = admin_client.post("/settings/data-retention/cleanup/", days | {"cleanup_incidents_days": "100"})
     assert answer.status_code == 302
     now = preferences()
-    assert (now.cleanup_sessions_days, now.cleanup_exports_days, now.audit_retention_days) == (3, 30, 365)
-    refused = admin_client.post(
-        "/settings/data-retention/cleanup/", {"cleanup_sessions_days": "0", "cleanup_exports_days": "30"}
+    assert (now.cleanup_deliveries_days, now.cleanup_incidents_days) == (5, 100)
+    assert (
+        admin_client.post("/settings/data-retention/cleanup/", days | {"cleanup_incidents_days": ""}).status_code == 302
     )
+    now = preferences()
+    assert (now.cleanup_sessions_days, now.cleanup_exports_days, now.audit_retention_days) == (3, 30, 365)
+    assert now.cleanup_incidents_days is None
+    refused = admin_client.post("/settings/data-retention/cleanup/", days | {"cleanup_sessions_days": "0"})
     assert refused.status_code == 400
     assert preferences() == now

@@ -7,6 +7,7 @@ from django.utils.timezone import now as utc_now
 
 from opssentinal.ledger import reader
 from opssentinal.retention import jobs
+from opssentinal.retention.models import ScheduledChange
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences
 from tests.retention.conftest import days_ago, record_events
@@ -56,17 +57,17 @@ def test_a_change_is_recorded_with_before_and_after(admin_client: Client) -> Non
 
 def test_for_ever_and_days_of_ones_own(admin_client: Client) -> None:
     """For ever is none; another number of days is taken from 30 up, and the floor is explained."""
+    admin_client.post(PAGE + "audit/", {"period": "custom", "days": "400"})
+    assert preferences().audit_retention_days == 400
     admin_client.post(PAGE + "audit/", {"period": "forever"})
     assert preferences().audit_retention_days is None
     assert "kept for ever" in admin_client.get(PAGE).content.decode()
-    admin_client.post(PAGE + "audit/", {"period": "custom", "days": "45"})
-    assert preferences().audit_retention_days == 45
     for days in ("29", "0", "-1", "", "many", "36501"):
         answer = admin_client.post(PAGE + "audit/", {"period": "custom", "days": days})
         assert answer.status_code == 400, days
         assert "own traces removed" in answer.content.decode()
     assert admin_client.post(PAGE + "audit/", {"period": "1"}).status_code == 400
-    assert preferences().audit_retention_days == 45
+    assert preferences().audit_retention_days is None
 
 
 def test_a_shorter_retention_that_removes_events_asks_first(admin_client: Client) -> None:
@@ -80,11 +81,49 @@ def test_a_shorter_retention_that_removes_events_asks_first(admin_client: Client
     assert preferences().audit_retention_days == 365
     confirmed = admin_client.post(PAGE + "audit/", {"period": "custom", "days": "90", "confirmed": "on"})
     assert confirmed.status_code == 302
-    assert preferences().audit_retention_days == 90
+    assert ScheduledChange.objects.get().after == 90
+    assert preferences().audit_retention_days == 365
 
 
-def test_a_shorter_retention_that_removes_nothing_does_not_ask(admin_client: Client) -> None:
-    """With no event that old, a shorter retention is stored at once."""
-    record_events(256, days_ago(1, utc_now()))
+def test_what_is_scheduled_is_shown_and_cancelled(admin_client: Client) -> None:
+    """When it takes effect, who asked, what it will remove; one button calls it off. No event that old: no question."""
+    record_events(512, days_ago(89.5, utc_now()))  # tomorrow they are old enough
     assert admin_client.post(PAGE + "audit/", {"period": "90"}).status_code == 302
-    assert preferences().audit_retention_days == 90
+    text = admin_client.get(PAGE).content.decode()
+    assert "Keep audit events for 90 days instead of for 1 year" in text
+    assert "Asked for by Alice" in text
+    assert "<strong>1 year</strong>" in text
+    assert '<strong class="num">512 events</strong>' in text
+    change = ScheduledChange.objects.get()
+    answer = admin_client.post(f"{PAGE}changes/{change.pk}/cancel/", follow=True)
+    assert "What was in force stays so" in answer.content.decode()
+    assert "instead of" not in admin_client.get(PAGE).content.decode()
+    answer = admin_client.post(f"{PAGE}changes/{change.pk}/cancel/", follow=True)
+    assert "no change to cancel" in answer.content.decode()
+    assert preferences().audit_retention_days == 365
+
+
+def test_with_a_second_admin_the_page_asks_for_approval(admin_client: Client, admin: User) -> None:
+    """The request is shown where it was made, to both admins, and asked once."""
+    User.objects.create_user("carol@example.com", "correct horse battery", name="Carol", role="admin")
+    answer = admin_client.post(PAGE + "audit/", {"period": "90"}, follow=True)
+    text = answer.content.decode()
+    assert "Another admin has to approve" in text
+    assert "waits for another admin’s approval" in text
+    answer = admin_client.post(PAGE + "audit/", {"period": "180"}, follow=True)
+    assert "waits for approval already" in answer.content.decode()
+    assert not ScheduledChange.objects.exists()
+
+
+def test_the_safeguards_have_a_form(admin_client: Client) -> None:
+    """Both fields are set; what weakens waits; nonsense is refused; what is not changed is not touched."""
+    url = PAGE + "safeguards/"
+    assert admin_client.post(url, {"retention_cooldown_hours": "48", "second_admin_approves": "on"}).status_code == 302
+    assert preferences().retention_cooldown_hours == 48
+    answer = admin_client.post(url, {"retention_cooldown_hours": "1"}, follow=True)
+    assert "a cool-down of 1 hour instead of a cool-down of 48 hours" in answer.content.decode()
+    now = preferences()
+    assert (now.retention_cooldown_hours, now.second_admin_approves) == (48, False)
+    assert admin_client.post(url, {"retention_cooldown_hours": "721"}).status_code == 400
+    answer = admin_client.post(url, {"retention_cooldown_hours": "48"}, follow=True)
+    assert "Nothing to change" in answer.content.decode()

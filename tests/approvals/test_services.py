@@ -1,0 +1,232 @@
+"""Asking, deciding and what the log says of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from opssentinal.approvals import services
+from opssentinal.approvals.models import Approval
+from opssentinal.errors import Conflict, Forbidden, NotFound, OpsSentinalError
+from opssentinal.events.model import Context
+from opssentinal.workspace.models import User
+from opssentinal.workspace.preferences import preferences, update_preferences
+from opssentinal.workspace.principals import user_actor
+from tests.approvals.conftest import ask, recorded
+from tests.workspace.conftest import away
+
+Check = Callable[[], None]
+
+
+def test_another_admin_approves_and_it_happens(alice: User, carol: User, ledger: Check) -> None:
+    """Granting records who approved and carries the change out as that of who asked, in one transaction."""
+    approval = ask(alice)
+    assert preferences().workspace_name == "OpsSentinal"
+    services.grant(approval.pk, carol, Context(ip="203.0.113.9"))
+    assert preferences().workspace_name == "Acme"
+    requested, granted, updated = recorded()
+    assert [requested.action, granted.action, updated.action] == [
+        "approval.requested", "approval.granted", "settings.updated",
+    ]  # fmt: skip
+    assert requested.recorded_at < granted.recorded_at == updated.recorded_at
+    assert requested.actor is not None
+    assert granted.actor is not None
+    assert (requested.actor.name, granted.actor.name) == ("Alice", "Carol")
+    assert requested.targets == granted.targets
+    assert requested.targets[0].name == "Call it Acme"
+    assert requested.metadata["after"] == "Acme"
+    assert granted.context.ip == "203.0.113.9"
+    approval.refresh_from_db()
+    assert (approval.state, approval.decided_by) == ("granted", carol)
+    ledger()
+
+
+def test_nobody_approves_their_own_request(alice: User, carol: User) -> None:
+    """Who asked can neither approve nor reject; nothing changes and nothing is recorded."""
+    approval = ask(alice)
+    for act in (services.grant, services.reject):
+        with pytest.raises(Forbidden):
+            act(approval.pk, alice, Context())
+    approval.refresh_from_db()
+    assert approval.state == "waiting"
+    assert len(recorded()) == 1
+
+
+@pytest.mark.parametrize(
+    "changed", [{"role": "member"}, {"is_active": False}, {"expires_at": timezone.now() - timedelta(days=1)}]
+)
+def test_who_is_no_active_admin_any_more_decides_nothing(alice: User, carol: User, changed: dict[str, object]) -> None:
+    """Demoted, deactivated or expired since: refused, even where the account object at hand says otherwise."""
+    approval = ask(alice)
+    User.objects.filter(pk=carol.pk).update(**changed)
+    for act in (services.grant, services.reject):
+        with pytest.raises(Forbidden):
+            act(approval.pk, carol, Context())
+    assert preferences().workspace_name == "OpsSentinal"
+
+
+def test_both_have_to_be_admins_when_it_is_granted(alice: User, carol: User) -> None:
+    """A request of somebody who was deactivated cannot be granted, but rejected."""
+    approval = ask(alice)
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    with pytest.raises(Conflict, match="no active admin any more"):
+        services.grant(approval.pk, carol, Context())
+    services.reject(approval.pk, carol, Context())
+    assert preferences().workspace_name == "OpsSentinal"
+    assert [event.action for event in recorded()] == ["approval.requested", "approval.rejected"]
+
+
+def test_a_request_is_decided_once(alice: User, carol: User) -> None:
+    """What was rejected, withdrawn or granted takes no further decision."""
+    first = ask(alice)
+    services.reject(first.pk, carol, Context())
+    second = ask(alice)
+    with pytest.raises(Forbidden):
+        services.withdraw(second.pk, carol, Context())
+    services.withdraw(second.pk, alice, Context())
+    third = ask(alice)
+    services.grant(third.pk, carol, Context())
+    for approval in (first, second, third):
+        for act, user in ((services.grant, carol), (services.reject, carol), (services.withdraw, alice)):
+            with pytest.raises(Conflict):
+                act(approval.pk, user, Context())
+    with pytest.raises(NotFound):
+        services.grant(10_000, carol, Context())
+    actions = [event.action for event in recorded("approval.")]
+    assert actions == [
+        "approval.requested", "approval.rejected", "approval.requested", "approval.cancelled", "approval.requested",
+        "approval.granted",
+    ]  # fmt: skip
+
+
+def at_once(approval: Approval, granting: User, rejecting: User) -> list[str]:
+    """Let two admins decide in the same moment; return what each of them met."""
+    together = threading.Barrier(2)
+    met: list[str] = []
+
+    def decide(act: Callable[..., Approval], user: User) -> None:
+        try:
+            together.wait(10)
+            act(approval.pk, user, Context())
+            met.append("won")
+        except Conflict:
+            met.append("lost")
+        finally:
+            connection.close()
+
+    threads = [
+        threading.Thread(target=decide, args=(services.grant, granting)),
+        threading.Thread(target=decide, args=(services.reject, rejecting)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return met
+
+
+def test_of_two_decisions_at_once_one_wins(alice: User, carol: User, ledger: Check) -> None:
+    """Carol approves while Dan rejects: one of them is told that it is too late, and the log has one decision."""
+    dan = User.objects.create_user("dan@example.com", "correct horse battery", name="Dan", role="admin")
+    for number in range(5):
+        approval = ask(alice, after=f"Acme {number}")
+        assert sorted(at_once(approval, carol, dan)) == ["lost", "won"]
+        approval.refresh_from_db()
+        assert (preferences().workspace_name == approval.payload["after"]) == (approval.state == "granted")
+    decisions = [event for event in recorded("approval.") if event.action != "approval.requested"]
+    assert len(decisions) == 5
+    ledger()
+
+
+def test_a_change_that_cannot_be_carried_out_is_not_granted(alice: User, carol: User) -> None:
+    """Where it is not any more as it was when asked, granting fails as a whole; the request still waits."""
+    approval = ask(alice)
+    update_preferences(user_actor(alice), Context(), "general", workspace_name="Other")
+    with pytest.raises(Conflict, match="another name"):
+        services.grant(approval.pk, carol, Context())
+    approval.refresh_from_db()
+    assert approval.state == "waiting"
+    assert recorded("approval.granted") == []
+
+
+def test_without_a_record_nothing_happens(alice: User, carol: User) -> None:
+    """If the ledger cannot be written, no request is made, decided, withdrawn or ended, and nothing is carried out."""
+    with away("ledger_head"), pytest.raises((DatabaseError, OpsSentinalError)):
+        ask(alice)
+    assert not Approval.objects.exists()
+    approval = ask(alice)
+    later = timezone.now() + services.WAITS
+    for act in (
+        lambda: services.grant(approval.pk, carol, Context()),
+        lambda: services.reject(approval.pk, carol, Context()),
+        lambda: services.withdraw(approval.pk, alice, Context()),
+        lambda: services.expire_overdue(later),
+    ):
+        with away("ledger_head"), pytest.raises((DatabaseError, OpsSentinalError)):
+            act()
+        approval.refresh_from_db()
+        assert approval.state == "waiting"
+    assert preferences().workspace_name == "OpsSentinal"
+
+
+def test_without_the_change_there_is_no_record(alice: User, carol: User) -> None:
+    """If the row cannot be written, the log does not say that it was."""
+    approval = ask(alice)
+    with away("approvals_approval"):
+        for act in (services.grant, services.reject):
+            with pytest.raises(DatabaseError):
+                act(approval.pk, carol, Context())
+        with pytest.raises(DatabaseError):
+            ask(alice, subject="other")
+    assert [event.action for event in recorded()] == ["approval.requested"]
+
+
+def test_one_request_of_a_kind_and_subject_waits(alice: User, carol: User) -> None:
+    """The same again is refused while one waits; another subject, or after a decision, is not."""
+    first = ask(alice)
+    with pytest.raises(Conflict, match="waits for approval already"):
+        ask(carol)
+    ask(carol, subject="other")
+    services.reject(first.pk, carol, Context())
+    ask(alice)
+
+
+def test_a_request_expires(alice: User, carol: User) -> None:
+    """After seven days it can be neither granted nor rejected; the end is recorded once, by the system."""
+    approval = ask(alice)
+    later = approval.requested_at + services.WAITS
+    assert services.expire_overdue(later - timedelta(seconds=1)) == 0
+    for act in (services.grant, services.reject):
+        with pytest.raises(Conflict, match="expired"):
+            act(approval.pk, carol, Context(), now=later)
+    assert services.waiting(later).count() == 0
+    assert services.expire_overdue(later) == 1
+    assert services.expire_overdue(later) == 0
+    (event,) = recorded("approval.cancelled")
+    assert event.metadata["reason"] == "expired"
+    assert event.actor is not None
+    assert event.actor.type == "system"
+
+
+def test_who_needs_approval(alice: User, bob: User) -> None:
+    """One admin needs none; two do; not where the second is off, demoted or expired, nor where the rule is off."""
+    assert not services.are_needed()
+    carol = User.objects.create_user("carol@example.com", "correct horse battery", role="admin")
+    assert services.are_needed()
+    for changed in ({"is_active": False}, {"role": "auditor"}, {"expires_at": timezone.now()}):
+        User.objects.filter(pk=carol.pk).update(**changed)
+        assert not services.are_needed(), changed
+        User.objects.filter(pk=carol.pk).update(is_active=True, role="admin", expires_at=None)
+    update_preferences(user_actor(alice), Context(), "data_retention", second_admin_approves=False)
+    assert not services.are_needed()
+
+
+def test_a_kind_that_nothing_carries_out_cannot_be_asked_for(alice: User) -> None:
+    """A mistake of ours shows when asking, not when somebody approves a week later."""
+    with pytest.raises(ValueError, match="nothing carries out"):
+        services.ask(lambda event: None, "tests.unknown", "?", {}, user=alice, context=Context())
