@@ -161,6 +161,7 @@ SETTINGS: tuple[Setting, ...] = (
         _text,
         secret=True,
     ),
+    Setting("PASSWORD_LINK_HOURS", "72", "Hours for which a one-time link to set a password works.", _whole(1, 720)),
     Setting(
         "QUEUE_EVENTS_MAX",
         "50000",

@@ -133,12 +133,14 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_FORMS = {
     "login": "opssentinal.workspace.forms.SignInForm",
     "change_password": "opssentinal.workspace.forms.NewPasswordForm",
+    "reset_password_from_key": "opssentinal.workspace.forms.LinkPasswordForm",
 }
 EMAIL_BACKEND = "opssentinal.workspace.mail.MailServer"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
-EMAIL_BACKEND = "opssentinal.workspace.mail.MailServer"
-MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,10/5m/key", "change_password": "5/m/user"}
+
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "opssentinal.workspace.links.LinkTokens"
+PASSWORD_RESET_TIMEOUT = CONFIG.password_link_hours * 3600
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _SECURE
 SESSION_COOKIE_HTTPONLY = True

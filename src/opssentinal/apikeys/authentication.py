@@ -95,7 +95,7 @@ def _look_up(public_id: str, digest: str) -> KeyPrincipal | Unauthenticated:
         return Unauthenticated("There is no such API key.", code="invalid_key", hint=_HINT)
     if key.revoked_at is not None:
         return Unauthenticated(f"The API key {public_id} was revoked.", code="key_revoked", hint=_HINT)
-    if key.created_by is not None and not key.created_by.is_active:
+    if key.created_by is not None and not key.created_by.can_sign_in:
         return Unauthenticated(
             f"The API key {public_id} ended with the account that created it.", code="key_revoked", hint=_HINT
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from opssentinal.apikeys import token as tokens
@@ -102,6 +102,19 @@ def revoke_key(public_id: str, *, actor: Actor, context: Context, tenant: str | 
         record(_event("api_key.revoked", key, actor, context))
     forget_cached()
     return key
+
+
+def revoke_keys_made_by(user: User, record: Callable[[Event], None], actor: Actor, context: Context) -> int:
+    """Revoke the keys that an account made and record api_key.revoked for each, inside the caller's recording().
+
+    Returns how many. They stop in this process when the caller's transaction commits, in others within 2 seconds.
+    """
+    keys = list(APIKey.objects.select_for_update().filter(created_by=user, revoked_at=None).order_by("pk"))
+    APIKey.objects.filter(pk__in=[key.pk for key in keys]).update(revoked_at=timezone.now())
+    for key in keys:
+        record(_event("api_key.revoked", key, actor, context))
+    transaction.on_commit(forget_cached)
+    return len(keys)
 
 
 def keys_of(tenant: str | None = None) -> Any:

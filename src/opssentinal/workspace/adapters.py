@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.authentication import get_authentication_records
+from allauth.account.internal.stagekit import clear_login
 from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.ratelimit import respond_429
 from allauth.usersessions.models import UserSession
+from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -26,6 +28,7 @@ from django.urls import reverse
 
 from opssentinal.events.model import Actor, Change, Event
 from opssentinal.ledger.recording import recording
+from opssentinal.workspace.links import end_links
 from opssentinal.workspace.models import User
 from opssentinal.workspace.password_refusal import password_refusal
 from opssentinal.workspace.principals import (
@@ -53,6 +56,10 @@ class PasswordBackend(AuthenticationBackend):
             # allauth would otherwise go on with a switched-off account whose password was right, and tell so.
             self.unstash_authenticated_user()
         return user
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        """Also asked at every request of a session: it ends when the account is switched off or its time is over."""
+        return bool(user.can_sign_in)
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -95,6 +102,7 @@ class AccountAdapter(DefaultAccountAdapter):
     def open_session(self, record: Callable[[Event], None], request: HttpRequest, user: User, **metadata: Any) -> None:
         """Sign the browser in and record login.success with `metadata`, inside the caller's `signing_in`."""
         super().login(request, user)
+        end_links(user)
         request.session.save()
         UserSession.objects.create_from_request(request)
         record(
@@ -125,24 +133,34 @@ class AccountAdapter(DefaultAccountAdapter):
             raise
 
     def set_password(self, user: User, password: str) -> None:
-        """Change the password; every other session of the account ends with it. Recorded without any value."""
+        """Change the password; every other session of the account ends with it, and every link. Recorded without any value.
+
+        Of two that change it at once, such as with one link, the first does: whatever allowed the second is over then.
+        """
         request = allauth_context.request
+        by_link = request.resolver_match.url_name == "account_reset_password_from_key"
+        known = {"password": user.password, "link_expires_at": user.link_expires_at, "is_active": True}
         user.set_password(password)
         with recording() as record:
-            user.save(update_fields=["password"])
-            others = UserSession.objects.filter(user=user).exclude(session_key=request.session.session_key)
-            ended, _ = others.delete()  # Django refuses these sessions by itself: they carry a hash of the old password
+            changed = User.objects.filter(pk=user.pk, **known).update(password=user.password, link_expires_at=None)
+            if not changed:
+                messages.error(request, "The account has changed meanwhile. Its password stays as it was.")
+                raise ImmediateHttpResponse(redirect(request.path))
+            sessions = UserSession.objects.filter(user=user)
+            # Django refuses these sessions by itself: they carry a hash of the old password.
+            ended, _ = (sessions if by_link else sessions.exclude(session_key=request.session.session_key)).delete()
             record(
                 Event(
                     action="user.updated",
                     outcome="success",
-                    actor=request_actor(request),
+                    actor=user_actor(user),  # whoever else is signed in was signed out by the link
                     targets=[user_target(user)],
                     context=request_context(request),
                     changes=[Change(field="password")],
-                    metadata={"sessions_ended": ended},
+                    metadata={"sessions_ended": ended} | ({"method": "link"} if by_link else {}),
                 )
             )
+        user.link_expires_at = None
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         """Record login.failure with the reason, which the visitor is not told."""
@@ -164,6 +182,13 @@ class AccountAdapter(DefaultAccountAdapter):
                 user = User.objects.filter(email=typed.lower()).first()
                 self._record_failure(request, typed, user, "rate_limited")
             raise ImmediateHttpResponse(respond_429(request)) from error
+
+    def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
+        """Every way of signing in passes here, with or without a password."""
+        if not user.can_sign_in:
+            clear_login(request)
+            return self.respond_user_inactive(request, user)
+        return super().pre_login(request, user, **kwargs)
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
         """An account switched off between two steps of signing in starts again."""
@@ -191,7 +216,9 @@ def _reason(user: User | None) -> str:
     refusal = password_refusal()  # asked in any case, since every answer has to cost the same
     if user is None:
         return "unknown_account"
-    return (refusal(user) or "wrong_password") if user.is_active else "inactive"
+    if not user.can_sign_in:
+        return "expired" if user.is_active else "inactive"
+    return refusal(user) or "wrong_password"
 
 
 def _typed_actor(typed: str) -> Actor:

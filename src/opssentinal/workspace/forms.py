@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.forms import ChangePasswordForm, LoginForm
+from allauth.account.forms import ChangePasswordForm, LoginForm, ResetPasswordKeyForm
 from django import forms
 from django.contrib.auth.password_validation import password_validators_help_text_html
 
@@ -38,6 +38,18 @@ class NewPasswordForm(ChangePasswordForm):
         super().__init__(*args, **kwargs)
         labels = {"oldpassword": "Current password", "password1": "New password", "password2": "New password again"}
         for name, label in labels.items():
+            self.fields[name].label = label
+            self.fields[name].widget.attrs.pop("placeholder", None)
+
+
+class LinkPasswordForm(ResetPasswordKeyForm):
+    """The password that a one-time link sets, twice."""
+
+    field_order = ("password1", "password2")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, label in {"password1": "New password", "password2": "New password again"}.items():
             self.fields[name].label = label
             self.fields[name].widget.attrs.pop("placeholder", None)
 

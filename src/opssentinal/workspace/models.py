@@ -55,6 +55,8 @@ class User(AbstractBaseUser):
     # What an auditor may see of the log: events that occurred from `log_from` (inclusive) until `log_until` (exclusive).
     log_from = models.DateTimeField(null=True, blank=True)
     log_until = models.DateTimeField(null=True, blank=True)
+    # Until then the one-time link to set a password works (`workspace.links`); null: there is none.
+    link_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
@@ -82,6 +84,11 @@ class User(AbstractBaseUser):
     def is_expired(self) -> bool:
         """Whether the account's time is over."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def can_sign_in(self) -> bool:
+        """Whether the account is switched on and its time is not over; asked at every request, by sessions and API keys."""
+        return self.is_active and not self.is_expired
 
 
 class SetupToken(models.Model):

@@ -51,6 +51,17 @@ def revoke(sessions: Iterable[UserSession], actor: Actor, context: Context, reco
     return ended
 
 
+def end_all(user: User) -> int:
+    """End every session of an account, inside the caller's transaction, and return how many were listed.
+
+    For changes whose own event tells it, such as user.deactivated.
+    """
+    keys = list(UserSession.objects.filter(user=user).values_list("session_key", flat=True))
+    UserSession.objects.filter(user=user).delete()
+    Session.objects.filter(session_key__in=keys).delete()
+    return len(keys)
+
+
 @lru_cache(maxsize=1024)
 def browser_name(user_agent: str) -> str:
     """Browser and system in a few words, such as "Firefox 140 on Linux"; "Unknown browser" if nothing is recognised."""

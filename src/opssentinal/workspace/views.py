@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account import views as allauth_views
 from allauth.account.internal.flows.login import record_authentication
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -86,6 +87,16 @@ def sessions(request: HttpRequest) -> HttpResponse:
     ]
     rows.sort(key=lambda row: not row["is_current"])
     return render(request, "workspace/sessions.html", {"rows": rows, "others": len(others)})
+
+
+@never_cache
+@sensitive_post_parameters("password1", "password2")
+def password_by_link(request: HttpRequest, uidb36: str, key: str) -> HttpResponse:
+    """Set a password with a one-time link. allauth keeps the token in the session and goes on without it in the address."""
+    response: HttpResponse = allauth_views.password_reset_from_key(request, uidb36=uidb36, key=key)
+    if key != allauth_views.PasswordResetFromKeyView.reset_url_key:  # this address has the token in it
+        response.headers["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:
