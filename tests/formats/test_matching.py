@@ -57,9 +57,11 @@ def test_erased_parts_match_like_absent_ones(log: list[Event], filter: Filter) -
 
 def test_lower_case_is_that_of_the_search_engine() -> None:
     """Every character that both know is folded alike, so that an E-mail address in any script is found by both."""
-    known = [chr(code) for code in range(1, sys.maxunicode + 1) if unicodedata.category(chr(code)) not in ("Cs", "Cn")]
-    rows = duckdb.sql("SELECT unnest($1), unnest(list_transform($1, lambda x: lower(x)))", params=[known]).fetchall()
-    differing = {char: (lower, folded(char)) for char, lower in rows if lower != folded(char)}
+    rows = duckdb.sql(
+        f"SELECT chr(n::INT), lower(chr(n::INT)) FROM range(1, {sys.maxunicode + 1}) t(n) WHERE n NOT BETWEEN 55296 AND 57343"
+    ).fetchall()
+    known = ((char, lower) for char, lower in rows if unicodedata.category(char) != "Cn")
+    differing = {char: (lower, folded(char)) for char, lower in known if lower != folded(char)}
     assert differing == {}
     assert folded("ΟΔΟΣ İ") == "οδοσ i"
 
