@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
     "allauth.usersessions",
     "ninja",
     "opssentinal.ledger",
@@ -43,6 +44,7 @@ INSTALLED_APPS = [
     "opssentinal.api",
     "opssentinal.exports",
     "opssentinal.retention",
+    "opssentinal.sso",
     "opssentinal.web",
     "opssentinal.commands",
 ]
@@ -138,6 +140,12 @@ ACCOUNT_FORMS = {
 EMAIL_BACKEND = "opssentinal.workspace.mail.MailServer"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,10/5m/key", "change_password": "5/m/user"}
+
+# Single sign-on. Failed answers of a provider have a limit of their own: each is recorded.
+SOCIALACCOUNT_ADAPTER = "opssentinal.sso.adapters.SocialAccountAdapter"
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_AUTO_SIGNUP = False
+ACCOUNT_RATE_LIMITS |= {"sso_failed": "20/m/ip"}
 
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "opssentinal.workspace.links.LinkTokens"
 PASSWORD_RESET_TIMEOUT = CONFIG.password_link_hours * 3600

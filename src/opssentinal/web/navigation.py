@@ -39,6 +39,7 @@ _PAGES = (
     ("Insights", "Audit Logs", "web:log", "list", "log"),
     ("Insights", "Event types", "web:event_types", "tag", "all"),
     ("Insights", "Exports", "exports:index", "download", "log"),
+    ("Settings", "Single sign-on", "sso:index", "shield", "admins"),
     ("Settings", "API keys", "apikeys:index", "key", "admins"),
     ("Settings", "Data Retention", "retention:index", "clock", "admins"),
     ("Settings", "Approvals", "approvals:index", "check", "admins"),

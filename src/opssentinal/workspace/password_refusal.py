@@ -6,11 +6,13 @@ Single sign-on does, where only admins keep their passwords; the workspace itsel
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from opssentinal.workspace.models import User
+if TYPE_CHECKING:
+    from opssentinal.workspace.models import User
 
 # The reason that login.failure tells for an account, such as "sso_required"; None where its password counts.
-Refusal = Callable[[User], str | None]
+Refusal = Callable[["User"], str | None]
 
 _makers: list[Callable[[], Refusal]] = []
 
