@@ -36,13 +36,13 @@ _WORKING_ADMIN = Q(role=Role.ADMIN, is_active=True, expires_at=None) & ~Q(
 )
 
 
-def new_account(*, email: str, name: str, role: str, password: str | None) -> User:
+def new_account(*, email: str, name: str, role: str, password: str | None, **limits: datetime | None) -> User:
     """Make a valid account with its password hashed, not saved yet, so that hashing stays outside of the transaction.
 
-    Without a password nobody can sign in with one until a link has been used to set it. Raises Django's ValidationError
-    with all faults by field: email, name, role, password.
+    Without a password nobody can sign in with one until a link has been used to set it. `limits` are expires_at, log_from
+    and log_until. Raises Django's ValidationError with all faults by field.
     """
-    user = User(email=email.strip().lower(), name=name.strip(), role=role)
+    user = User(email=email.strip().lower(), name=name.strip(), role=role, **limits)
     faults: dict[str, list[ValidationError]] = {}
     try:
         user.full_clean(exclude=["password"])
@@ -122,8 +122,6 @@ def change_account(record: Record, user: User, actor: Actor, context: Context, *
     differing = [field for field in CHANGEABLE if getattr(user, field) != before[field]]
     if not differing:
         return False
-    if user.log_from and user.log_until and user.log_from >= user.log_until:
-        raise ValidationError({"log_until": "The period ends before it begins."})
     user.full_clean(exclude=["password"])
     if "expires_at" in differing and user.expires_at is not None:
         _require_another_admin(user)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -74,6 +75,12 @@ class User(AbstractBaseUser):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+    def clean(self) -> None:
+        """What no single field can tell."""
+        super().clean()
+        if self.log_from and self.log_until and self.log_from >= self.log_until:
+            raise ValidationError({"log_until": "The period must end after it begins."})
 
     @property
     def is_admin(self) -> bool:
