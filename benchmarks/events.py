@@ -7,7 +7,10 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
 
 PEOPLE = 500
 POOL = 20_000
@@ -56,35 +59,68 @@ def synthetic_events(count: int, days: int = 90, seed: int = 1) -> Iterator[dict
         }  # fmt: skip
 
 
-def mean_bytes(events: list[dict[str, Any]]) -> float:
-    """The mean length of the events as compact JSON."""
-    return sum(len(json.dumps(event, separators=(",", ":"))) for event in events) / len(events)
+class Body(NamedTuple):
+    """A request's body: a JSON array of events."""
+
+    json: bytes
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events in it."""
+        return list(json.loads(self.json))
 
 
-def synthetic_bodies(count: int, batch: int, days: int = 90, seed: int = 1) -> Iterator[bytes]:
-    """Yield the same kind of events as JSON arrays of `batch`, made from a pool so that making them costs next to nothing.
+class Corpus(NamedTuple):
+    """Kinds of events that are sent over and over, each time with an id and a time of its own.
 
-    Ids and times are each event's own, and in order of time; the rest repeats after POOL events.
+    `pool` holds JSON objects without their opening brace, id and time.
     """
-    chance = random.Random(seed)
+
+    name: str
+    pool: list[str]
+
+    def bodies(self, count: int, batch: int, days: int = 90, seed: int = 1) -> Iterator[Body]:
+        """Yield `count` events as arrays of `batch`, in order of time over the last `days`, with time-ordered ids."""
+        chance = random.Random(seed)
+        begin_us = int((datetime.now(UTC) - timedelta(days=days)).timestamp() * 1e6)
+        step_us = days * 86_400_000_000 // max(count, 1)
+        for first in range(0, count, batch):
+            noise = chance.randbytes(9 * batch).hex()
+            parts = []
+            for n in range(first, min(first + batch, count)):
+                at_us = begin_us + step_us * n
+                time_hex, r = f"{at_us // 1000:012x}", noise[18 * (n - first) :]
+                second, rest_us = divmod(at_us, 1_000_000)
+                parts.append(
+                    f'{{"id":"{time_hex[:8]}-{time_hex[8:]}-7{r[:3]}-8{r[3:6]}-{r[6:18]}",'
+                    f'"occurred_at":"{_second(second)}.{rest_us:06d}Z",{self.pool[n % len(self.pool)]}'
+                )
+            yield Body(f"[{','.join(parts)}]".encode())
+
+    def mean_bytes(self) -> float:
+        """The mean length of an event as sent."""
+        return sum(len(body.json) for body in self.bodies(2_000, 1_000)) / 2_000
+
+
+def synthetic() -> Corpus:
+    """Events of about 470 bytes."""
     pool = []
-    for event in synthetic_events(POOL, days, seed):
+    for event in synthetic_events(POOL):
         del event["id"], event["occurred_at"]
         pool.append(json.dumps(event, separators=(",", ":"))[1:])
-    begin_us = int((datetime.now(UTC) - timedelta(days=days)).timestamp() * 1e6)
-    step_us = days * 86_400_000_000 // max(count, 1)
-    for first in range(0, count, batch):
-        noise = chance.randbytes(9 * batch).hex()
-        parts = []
-        for n in range(first, min(first + batch, count)):
-            at_us = begin_us + step_us * n
-            time_hex, r = f"{at_us // 1000:012x}", noise[18 * (n - first) :]
-            second, rest_us = divmod(at_us, 1_000_000)
-            parts.append(
-                f'{{"id":"{time_hex[:8]}-{time_hex[8:]}-7{r[:3]}-8{r[3:6]}-{r[6:18]}",'
-                f'"occurred_at":"{_second(second)}.{rest_us:06d}Z",{pool[n % POOL]}'
-            )
-        yield f"[{','.join(parts)}]".encode()
+    return Corpus("synthetic", pool)
+
+
+def cloudtrail(path: Path) -> Corpus:
+    """Real CloudTrail records, one a line, as the product's importer reads them."""
+    from opssentinal.imports.cloudtrail import event_from_record
+
+    pool = []
+    for line in path.read_bytes().splitlines():
+        event = msgspec.to_builtins(event_from_record(line))
+        for name in ("id", "occurred_at", "source", "tenant"):
+            event.pop(name, None)
+        pool.append(json.dumps(event, separators=(",", ":"), ensure_ascii=False)[1:])
+    return Corpus("cloudtrail", pool)
 
 
 @lru_cache(maxsize=8)

@@ -6,32 +6,30 @@ import http.client
 import queue
 import threading
 import time
+from collections.abc import Iterable
 
-from benchmarks.events import synthetic_bodies
+from benchmarks.events import Body
 
 _CONNECTIONS = 4
 
 
-def send_batches(port: int, token: str, count: int, batch: int) -> int:
-    """Send `count` events in batches; return the bytes sent. Raises on any refusal but "later"."""
+def send_batches(port: int, token: str, source: Iterable[Body]) -> None:
+    """Send every body. Raises on any refusal but "later"."""
     bodies: queue.Queue[bytes | None] = queue.Queue(maxsize=16)
     failures: list[str] = []
     threads = [threading.Thread(target=_send, args=(port, token, bodies, failures)) for _ in range(_CONNECTIONS)]
     for thread in threads:
         thread.start()
-    sent_bytes = 0
-    for body in synthetic_bodies(count, batch):
+    for body in source:
         if failures:
             break
-        sent_bytes += len(body)
-        bodies.put(body)
+        bodies.put(body.json)
     for _ in threads:
         bodies.put(None)
     for thread in threads:
         thread.join()
     if failures:
         raise RuntimeError(failures[0])
-    return sent_bytes
 
 
 def _send(port: int, token: str, bodies: queue.Queue[bytes | None], failures: list[str]) -> None:
@@ -46,6 +44,7 @@ def _send(port: int, token: str, bodies: queue.Queue[bytes | None], failures: li
                 break
             time.sleep(0.1)
         if response.status != 201:
-            failures.append(f"{response.status}: {content[:300]!r}")
-            return
+            failures.append(
+                f"{response.status}: {content[:300]!r}"
+            )  # and go on, so that nobody waits for room in the queue
     connection.close()

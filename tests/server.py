@@ -128,7 +128,7 @@ class ServerProcess:
             connection.close()
 
     def command(
-        self, *args: str, check: bool = True, stdin: str = "", **environment: str
+        self, *args: str, check: bool = True, stdin: str = "", timeout_s: float = 120, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run an `opssentinal` command on this server's data directory."""
         done = subprocess.run(
@@ -139,7 +139,7 @@ class ServerProcess:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=timeout_s,
         )
         if check and done.returncode:
             raise AssertionError(
