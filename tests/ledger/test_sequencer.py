@@ -146,7 +146,7 @@ def test_a_lost_answer_is_read_back(ledger: Check, monkeypatch: pytest.MonkeyPat
 
 def test_health_tells_damage(sequencer: Sequencer) -> None:
     """What a supervisor asks: it runs, and when it has stopped for good, why."""
-    assert sequencer.health() == (True, 0, None)
+    assert sequencer.health() == (True, 0, None, None)
     sequencer.submit([make_event(1)]).result(30)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ledger_head SET size = 2")

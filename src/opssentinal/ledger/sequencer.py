@@ -18,6 +18,7 @@ from opssentinal.errors import IntegrityError, OpsSentinalError, Overloaded, Una
 from opssentinal.events.model import Event
 from opssentinal.ledger.append import append
 from opssentinal.ledger.head import lock_head
+from opssentinal.ledger.outcome import is_disk_full, write_nothing
 from opssentinal.ledger.reader import read_events
 from opssentinal.ledger.receipts import Receipt
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _READ_BACK_PAUSES_S = (0.0, 0.2, 1.0, 2.0)
 _READ_BACK_LOCK_S = 5
+# While the database refuses to write, it is asked this often whether it does again, also where nobody submits anything.
+_PROBE_EVERY_S = 1.0
 _running: Sequencer | None = None
 
 
@@ -41,11 +44,12 @@ class _Submission:
 
 
 class SequencerHealth(NamedTuple):
-    """`damage` says why appending has stopped for good, if it has."""
+    """`damage` says why appending has stopped for good, `failure` why the last attempt to write came to nothing, if so."""
 
     is_running: bool
     waiting_events: int
     damage: str | None
+    failure: str | None
 
 
 class Sequencer:
@@ -57,7 +61,8 @@ class Sequencer:
     Concurrency: `submit` may be called from any thread. Submissions are never split between commits.
     Bounds: at most `queue_events_max` events wait; a commit takes at most COMMIT_EVENTS_MAX events or COMMIT_BYTES_MAX of
     submitted text (a single larger submission goes alone).
-    After an IntegrityError nothing is appended any more: every later submission is refused with it.
+    After an IntegrityError nothing is appended any more: every later submission is refused with it. After any other failure
+    the next submission is tried like the first, and meanwhile the thread asks by itself whether writing is possible again.
     """
 
     COMMIT_EVENTS_MAX: ClassVar[int] = 4_096
@@ -70,6 +75,7 @@ class Sequencer:
         self._changed = threading.Condition()
         self._stopping = False
         self._damage: IntegrityError | None = None
+        self._failure: OpsSentinalError | None = None
         self._thread = threading.Thread(target=self._run, name="sequencer")
 
     def start(self) -> None:
@@ -110,30 +116,40 @@ class Sequencer:
     def health(self) -> SequencerHealth:
         """Whether it can keep its promises."""
         damage = str(self._damage) if self._damage is not None else None
-        return SequencerHealth(self._thread.is_alive() and not self._stopping, self._waiting_events, damage)
+        failure = self._failure.detail if self._failure is not None else None
+        return SequencerHealth(self._thread.is_alive() and not self._stopping, self._waiting_events, damage, failure)
 
     def _run(self) -> None:
-        batch: list[_Submission] = []
+        batch: list[_Submission] | None = []
         try:
-            while batch := self._next_batch():
-                self._commit(batch)
+            while (batch := self._next_batch()) is not None:
+                if batch:
+                    self._commit(batch)
+                else:
+                    self._probe()
         except BaseException as error:
             # Nobody may wait for a thread that is gone: whatever is queued, and whatever would be, is refused.
             log.critical("The sequencer ended", exc_info=True)
             damage = IntegrityError(f"The sequencer ended: {type(error).__name__}.", hint="Restart the server.")
             with self._changed:
                 self._damage = damage
-                batch += self._waiting
+                refused = [*(batch or ()), *self._waiting]
                 self._waiting.clear()
-            self._refuse(batch, damage)
+            self._refuse(refused, damage)
         finally:
             connection.close()
 
-    def _next_batch(self) -> list[_Submission]:
-        """Wait for work and take as much as one commit may hold; empty when there is none left and we are stopping."""
+    def _next_batch(self) -> list[_Submission] | None:
+        """Wait for work and take as much as one commit may hold; None when there is none left and we are stopping.
+
+        Empty when it is time to ask whether the database can write again.
+        """
         with self._changed:
             while not self._waiting and not self._stopping:
-                self._changed.wait()
+                if not self._changed.wait(_PROBE_EVERY_S if self._failure is not None else None):
+                    return []
+            if not self._waiting:
+                return None
             batch: list[_Submission] = []
             events = text_bytes = 0
             while self._waiting:
@@ -156,13 +172,10 @@ class Sequencer:
             except DatabaseFault as error:
                 log.error("A commit of %d events failed: %s", len(events), error)
                 connection.close()
-                if not self._did_happen(receipts):
-                    raise Unavailable(f"The ledger cannot be written: {_first_line(error)}.") from error
+                if not self._did_happen(receipts, error):
+                    raise _cannot_write(error) from error
         except OpsSentinalError as error:
-            if isinstance(error, IntegrityError):
-                log.critical("Appending stops: %s", error)
-                with self._changed:
-                    self._damage = error
+            self._note(error)
             self._refuse(batch, error)
             return
         except Exception as error:
@@ -171,19 +184,44 @@ class Sequencer:
             code = "outcome_unknown" if receipts else None
             self._refuse(batch, Unavailable(f"The events could not be written: {type(error).__name__}.", code=code))
             return
+        self._failure = None
         at = 0
         for submission in batch:
             _settle(submission.receipts, receipts[at : at + len(submission.events)])
             at += len(submission.events)
 
-    def _did_happen(self, receipts: list[Receipt]) -> bool:
+    def _note(self, error: OpsSentinalError) -> None:
+        """Remember why nothing was written: for good, or until something is."""
+        if not isinstance(error, IntegrityError):
+            self._failure = error
+            return
+        log.critical("Appending stops: %s", error)
+        with self._changed:
+            self._damage = error
+
+    def _probe(self) -> None:
+        """Ask with a write that changes nothing whether the database can write again."""
+        try:
+            with transaction.atomic(durable=True), connection.cursor() as cursor:
+                lock_head(cursor)
+                write_nothing(cursor)
+        except DatabaseFault as error:
+            connection.close()
+            self._failure = _cannot_write(error)
+        except IntegrityError as error:
+            self._note(error)
+        else:
+            log.warning("The ledger can be written again")
+            self._failure = None
+
+    def _did_happen(self, receipts: list[Receipt], error: DatabaseFault) -> bool:
         """After a commit whose answer was lost: look whether the first event it accepted stands at its place.
 
         Receipts exist only if append() had finished, so an error before that is a plain failure. The head is locked for the
         look, which waits until the database has finished with the lost transaction, one way or the other. Raises Unavailable
         with the code outcome_unknown where the database does not answer in time.
         """
-        if not receipts:
+        if not receipts or is_disk_full(error):
             return False
         accepted = next((receipt for receipt in receipts if receipt.status == "accepted"), None)
         if accepted is None:
@@ -191,17 +229,20 @@ class Sequencer:
         for pause_s in _READ_BACK_PAUSES_S:
             time.sleep(pause_s)
             try:
-                with transaction.atomic(), connection.cursor() as cursor:
+                with transaction.atomic(durable=True), connection.cursor() as cursor:
                     if connection.vendor == "postgresql":
                         cursor.execute(f"SET LOCAL lock_timeout = '{_READ_BACK_LOCK_S}s'")
                     lock_head(cursor)
                     found = read_events([accepted.seq]).get(accepted.seq)
-                    return found is not None and found.id == accepted.id
-            except DatabaseFault as error:
-                log.error("Whether the commit happened cannot be read: %s", error)
+                    did_happen = found is not None and found.id == accepted.id
+                    if not did_happen:
+                        write_nothing(cursor)
+                return did_happen
+            except DatabaseFault as lost:
+                log.error("Whether the commit happened cannot be settled: %s", lost)
                 connection.close()
         raise Unavailable(
-            "The database was lost while the events were written, and does not answer.",
+            "The database failed while the events were written, and cannot say whether they are.",
             hint="Send the same events again with the same ids: what is recorded already is answered as a duplicate.",
             code="outcome_unknown",
         )
@@ -221,6 +262,16 @@ def _settle(future: Future[list[Receipt]], receipts: list[Receipt]) -> None:
     except InvalidStateError:
         # The caller went away while we wrote. The events are recorded; it will learn so when it sends them again.
         log.info("A caller left before its %d receipts were ready", len(receipts))
+
+
+def _cannot_write(error: DatabaseFault) -> Unavailable:
+    if is_disk_full(error):
+        return Unavailable(
+            "The disk is full: nothing can be recorded.",
+            hint="Make room on the disk of the database; recording goes on by itself.",
+            code="disk_full",
+        )
+    return Unavailable(f"The ledger cannot be written: {_first_line(error)}.")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What the shell around every page shows: navigation for this person's role, workspace, theme, demo banner."""
+"""What the shell around every page shows: navigation for this person's role, workspace, theme, banners."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
+from opssentinal.ledger.sequencer import running
 from opssentinal.web.navigation import account_links, sections
 
 THEME_COOKIE = "theme"
@@ -14,7 +15,10 @@ THEMES = ("light", "dark")
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    """Give `nav` (sections with links), `user_links`, `theme` ("light", "dark" or "" for the system's) and `demo`."""
+    """Give `nav` (sections with links), `user_links`, `theme` ("light", "dark" or "" for the system's) and `demo`.
+
+    Also `not_recording`: why nothing can be recorded now, if so.
+    """
     theme = request.COOKIES.get(THEME_COOKIE, "")
     user = getattr(request, "user", None)  # absent where a response is made before the session is read
     known = user if user is not None and user.is_authenticated else None
@@ -23,4 +27,13 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "user_links": account_links() if known else [],
         "theme": theme if theme in THEMES else "",
         "demo": settings.CONFIG.demo,
+        "not_recording": _not_recording() if known else "",
     }
+
+
+def _not_recording() -> str:
+    sequencer = running()
+    if sequencer is None:
+        return ""
+    health = sequencer.health()
+    return health.damage or health.failure or ""

@@ -24,7 +24,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> HttpResponse:
     """Say whether events can be recorded and read (else 503) and how search is, which may be down without making us unready.
 
-    Nothing can be recorded once the sequencer of this process found the ledger damaged, or has ended.
+    Nothing can be recorded once the sequencer of this process found the ledger damaged, or has ended; nor, until it is over,
+    while the database refuses to write, as on a full disk.
     """
     try:
         size = head().size
@@ -35,8 +36,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
     if sequencer is not None:
         health = sequencer.health()
         ledger["waiting"] = health.waiting_events
-        if health.damage is not None or not health.is_running:
-            reason = health.damage or "The sequencer does not run."
+        reason = health.damage or health.failure or ("" if health.is_running else "The sequencer does not run.")
+        if reason:
             return JsonResponse({"ready": False, "ledger": ledger | {"reason": reason}}, status=503)
     return JsonResponse({"ready": True, "ledger": ledger, "search": _search()})
 
