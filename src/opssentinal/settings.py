@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from django.utils.functional import lazy
+from django.utils.module_loading import import_string
+
 from opssentinal import config as configuration
+from opssentinal.workspace.public_host import PublicHost
 
 CONFIG = configuration.load()
 _HERE = Path(__file__).parent
@@ -12,7 +16,7 @@ _SECURE = CONFIG.base_url.startswith("https://")
 
 SECRET_KEY = configuration.secret_key(CONFIG)
 DEBUG = False
-ALLOWED_HOSTS = CONFIG.allowed_host_names
+ALLOWED_HOSTS = [*CONFIG.allowed_host_names, PublicHost()]
 CSRF_TRUSTED_ORIGINS = [CONFIG.base_url]
 ROOT_URLCONF = "opssentinal.urls"
 WSGI_APPLICATION = "opssentinal.front.pages"
@@ -43,6 +47,7 @@ INSTALLED_APPS = [
     "opssentinal.approvals",
     "opssentinal.api",
     "opssentinal.exports",
+    "opssentinal.incidents",
     "opssentinal.retention",
     "opssentinal.sso",
     "opssentinal.web",
@@ -55,12 +60,13 @@ MIDDLEWARE = [
     "opssentinal.web.middleware.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
+    "opssentinal.workspace.middleware.OriginCheck",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "opssentinal.workspace.middleware.FirstVisit",
+    "opssentinal.workspace.middleware.SecondFactorFirst",
     "opssentinal.workspace.middleware.SessionActivity",
 ]
 
@@ -118,7 +124,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
         "OPTIONS": {"user_attributes": ("email", "name")},
     },
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "opssentinal.workspace.passwords.MinimumLength"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
@@ -135,11 +141,34 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_FORMS = {
     "login": "opssentinal.workspace.forms.SignInForm",
     "change_password": "opssentinal.workspace.forms.NewPasswordForm",
+    "reset_password": "opssentinal.workspace.forgotten_views.ForgottenPasswordForm",
     "reset_password_from_key": "opssentinal.workspace.forms.LinkPasswordForm",
 }
 EMAIL_BACKEND = "opssentinal.workspace.mail.MailServer"
+ACCOUNT_EMAIL_NOTIFICATIONS = False
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    # The lock-out of the preferences, as it is at each attempt.
+    "login_failed": lazy(lambda: import_string("opssentinal.workspace.lockout.failure_limits")(), str)(),
+    "change_password": "5/m/user",
+    "reset_password": "20/m/ip,5/h/key",
+}
+MFA_ADAPTER = "opssentinal.workspace.factor_adapter.FactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
-ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,10/5m/key", "change_password": "5/m/user"}
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_TOLERANCE = 1
+MFA_RATE_LIMITS = {"webauthn_login": "30/m/ip"}
+MFA_FORMS = {
+    "authenticate": "opssentinal.workspace.factor_forms.CodeForm",
+    "reauthenticate": "opssentinal.workspace.factor_forms.CodeAgainForm",
+    "authenticate_webauthn": "opssentinal.workspace.factor_forms.KeyForm",
+    "reauthenticate_webauthn": "opssentinal.workspace.factor_forms.KeyAgainForm",
+    "login_webauthn": "opssentinal.workspace.factor_forms.PasskeySignInForm",
+    "activate_totp": "opssentinal.workspace.factor_forms.NewAuthenticatorAppForm",
+    "add_webauthn": "opssentinal.workspace.factor_forms.NewPasskeyForm",
+    "edit_webauthn": "opssentinal.workspace.factor_forms.PasskeyNameForm",
+}
 
 # Single sign-on. Failed answers of a provider have a limit of their own: each is recorded.
 SOCIALACCOUNT_ADAPTER = "opssentinal.sso.adapters.SocialAccountAdapter"
@@ -164,7 +193,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"links": {"()": "opssentinal.workspace.log_filter.LinksHidden"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["links"]}},
     "root": {"handlers": ["stderr"], "level": CONFIG.log_level.upper()},
     "loggers": {
         # Its start-up lines say what `serve` says in fewer words.

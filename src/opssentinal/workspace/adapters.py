@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend
-from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.stagekit import clear_login
 from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -21,24 +21,25 @@ from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.core.validators import validate_email
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from opssentinal.events.model import Actor, Change, Event
+from opssentinal.events.model import Change, Event
 from opssentinal.ledger.recording import recording
 from opssentinal.workspace.links import end_links
+from opssentinal.workspace.lockout import is_locked_out
 from opssentinal.workspace.models import User
 from opssentinal.workspace.password_refusal import password_refusal
 from opssentinal.workspace.principals import (
-    anonymous_actor,
-    client_address,
     request_actor,
+    request_address,
     request_context,
     user_actor,
     user_target,
 )
+from opssentinal.workspace.sign_in import proof_of, record_failure
 
 REFUSAL_INTERVAL_S = 60
 
@@ -76,16 +77,16 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """The address that events carry too, so that limits per address cannot be dodged with a forged header."""
-        ip, _ = client_address(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+        ip, _ = request_address(request)
         if ip is None:
             raise PermissionDenied("The client has no address.")
         return ip
 
     def login(self, request: HttpRequest, user: User) -> None:
         """Sign in: session, its row in the list and login.success in one transaction."""
-        records = get_authentication_records(request, user)
+        self._refuse_if_over(request, user)
         with self.signing_in(request) as record:
-            self.open_session(record, request, user, method=records[-1]["method"] if records else "password")
+            self.open_session(record, request, user, **proof_of(request, user))
 
     @contextmanager
     def signing_in(self, request: HttpRequest) -> Iterator[Callable[[Event], None]]:
@@ -166,7 +167,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """Record login.failure with the reason, which the visitor is not told."""
         typed = str(credentials.get("email", ""))
         user = User.objects.filter(email=typed.lower()).first()
-        self._record_failure(request, typed, user, _reason(user))
+        record_failure(request, user, "password", _reason(user), typed)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Answer 429 where allauth's limits on failed attempts are reached.
@@ -180,35 +181,38 @@ class AccountAdapter(DefaultAccountAdapter):
             if cache.add(f"sign-in-refused:{self.get_client_ip(request)}", True, REFUSAL_INTERVAL_S):
                 typed = str(credentials.get("email", ""))
                 user = User.objects.filter(email=typed.lower()).first()
-                self._record_failure(request, typed, user, "rate_limited")
+                locked_out = is_locked_out(request, self._get_login_attempts_cache_key(request, **credentials))
+                record_failure(request, user, "password", "locked_out" if locked_out else "rate_limited", typed)
             raise ImmediateHttpResponse(respond_429(request)) from error
 
     def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
         """Every way of signing in passes here, with or without a password."""
-        if not user.can_sign_in:
-            clear_login(request)
-            return self.respond_user_inactive(request, user)
+        self._refuse_if_over(request, user)
         return super().pre_login(request, user, **kwargs)
+
+    def _refuse_if_over(self, request: HttpRequest, user: User) -> None:
+        """Record and turn away an account that is switched off or over, also between two steps of signing in.
+
+        With a password it does not come so far: that is answered like a wrong one.
+        """
+        if user.can_sign_in:
+            return
+        method = proof_of(request, user)["method"]
+        clear_login(request)
+        record_failure(request, user, method, _reason(user))
+        raise ImmediateHttpResponse(self.respond_user_inactive(request, user))
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
         """An account switched off between two steps of signing in starts again."""
         return redirect("account_login")
 
+    def add_message(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Say what happened once it has: inside a transaction, after its commit."""
+        transaction.on_commit(partial(super().add_message, request, *args, **kwargs))
+
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         """Back to the profile."""
         return reverse("workspace:profile")
-
-    def _record_failure(self, request: HttpRequest, typed: str, user: User | None, reason: str) -> None:
-        with recording() as record:
-            record(
-                Event(
-                    action="login.failure",
-                    outcome="failure",
-                    actor=user_actor(user) if user else _typed_actor(typed),
-                    context=request_context(request),
-                    metadata={"method": "password", "reason": reason},
-                )
-            )
 
 
 def _reason(user: User | None) -> str:
@@ -219,12 +223,3 @@ def _reason(user: User | None) -> str:
     if not user.can_sign_in:
         return "expired" if user.is_active else "inactive"
     return refusal(user) or "wrong_password"
-
-
-def _typed_actor(typed: str) -> Actor:
-    """Somebody unknown: the address typed if it is one, and never other text, since people type passwords there."""
-    try:
-        validate_email(typed)
-    except ValidationError:
-        return anonymous_actor()
-    return anonymous_actor(typed)

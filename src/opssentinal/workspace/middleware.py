@@ -1,4 +1,4 @@
-"""What happens on the way to every page: the first visit leads to /setup, and a session's last activity is noted."""
+"""What happens on the way to every page: where a form may come from, where a visitor is led first, and what is noted."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ from allauth.usersessions.models import UserSession
 from django.core.cache import cache
 from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import redirect
 from django.utils import timezone
 
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import user_agent
+from opssentinal.workspace.public_url import public_origin
+from opssentinal.workspace.second_factor import has_second_factor, is_required
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 ACTIVITY_INTERVAL_S = 60
 _AGENT_MAX = 200
 log = logging.getLogger(__name__)
 _OPEN_BEFORE_SETUP = ("/setup", "/api/", "/static/", "/healthz", "/readyz")
+# Sign-out, setting up a second factor and proving first who one is; the API asks for keys and knows no session.
+_OPEN_BEFORE_SECOND_FACTOR = (
+    "/accounts/logout/", "/accounts/reauthenticate/", "/profile/second-factor/", "/api/", "/static/", "/healthz", "/readyz",
+)  # fmt: skip
 
 
 class FirstVisit:
@@ -35,6 +42,31 @@ class FirstVisit:
             self._is_set_up = User.objects.exists()
             if not self._is_set_up:
                 return redirect("workspace:setup")
+        return self._get_response(request)
+
+
+class OriginCheck(CsrfViewMiddleware):
+    """Django's check of forms, which also takes them from the public URL: its scheme may be the proxy's and not ours."""
+
+    def _origin_verified(self, request: HttpRequest) -> bool:
+        return bool(super()._origin_verified(request)) or request.META["HTTP_ORIGIN"] == public_origin()
+
+
+class SecondFactorFirst:
+    """Whoever must have a second factor and has none is led to setting it up, from every other page."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        user = request.user
+        if (
+            user.is_authenticated
+            and not request.path.startswith(_OPEN_BEFORE_SECOND_FACTOR)
+            and is_required(user)
+            and not has_second_factor(user)
+        ):
+            return redirect("mfa_index")
         return self._get_response(request)
 
 

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from opssentinal.events.model import Actor, Context, Target
+from opssentinal.workspace.proxies import note_header
 
 if TYPE_CHECKING:
     from opssentinal.workspace.models import User
@@ -47,7 +48,7 @@ def request_actor(request: HttpRequest) -> Actor:
 
 def request_context(request: HttpRequest) -> Context:
     """Address, user agent and session of a request, cut to the limits of an event."""
-    ip, chain = client_address(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+    ip, chain = request_address(request)
     key = request.session.session_key if hasattr(request, "session") else None
     return Context(
         ip=ip, user_agent=user_agent(request), session_id=session_reference(key), forwarded_for=chain or None
@@ -68,14 +69,29 @@ def session_reference(session_key: str | None) -> str | None:
     return salted_hmac("opssentinal.session", session_key, algorithm="sha256").hexdigest()[:24]
 
 
+def request_address(request: HttpRequest) -> tuple[str | None, list[str]]:
+    """`client_address` of a page's request.
+
+    The standard's own header, `Forwarded` (RFC 7239), is not read: a proxy that writes the one hands on what clients wrote
+    into the other, and believing both would let them choose. That it came alone is noted.
+    """
+    peer, forwarded = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
+    if not forwarded and "HTTP_FORWARDED" in request.META:
+        address = _canonical(peer)
+        note_header("Forwarded", peer, address is not None and _is_trusted(address))
+    return client_address(peer, forwarded)
+
+
 def client_address(peer: str, forwarded: str) -> tuple[str | None, list[str]]:
     """The client's address and the forwarded chain as received.
 
     The socket's peer, unless it is a trusted proxy: then the right-most address of `X-Forwarded-For` that is not itself a
-    trusted proxy. What a client writes into the header on its own is never believed.
+    trusted proxy. What a client writes into the header on its own is never believed; that it did is noted (`proxies`).
     """
     chain = [part.strip()[:128] for part in forwarded.split(",") if part.strip()][-_FORWARDED_MAX:]
     address = _canonical(peer)
+    if chain and (address is None or not _is_trusted(address)):
+        note_header("X-Forwarded-For", peer, False)
     for hop in reversed(chain):
         if address is None or not _is_trusted(address):
             break

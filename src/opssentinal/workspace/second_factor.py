@@ -16,6 +16,7 @@ from opssentinal.workspace.preferences import preferences
 from opssentinal.workspace.principals import user_target
 
 Type = Authenticator.Type
+NAME_MAX = 100
 REAL_FACTORS = (Type.TOTP, Type.WEBAUTHN)
 # What an event calls the change: an authenticator app, a passkey, recovery codes.
 _FIELDS = {Type.TOTP: "second_factor", Type.WEBAUTHN: "passkey", Type.RECOVERY_CODES: "recovery_codes"}
@@ -63,7 +64,30 @@ def changed(factor: Authenticator, *, before: str | None = None, after: str | No
 
 
 def factor_name(factor: Authenticator) -> str:
-    """How an event names a factor: a passkey by the name its owner gave it, cut to what is readable."""
-    if factor.type == Type.WEBAUTHN:
-        return str(factor.wrap().name)[:100]
-    return str(factor.type)
+    """How an event names a factor: a passkey by what its owner calls it, recovery codes by when they were made."""
+    match Type(factor.type):
+        case Type.WEBAUTHN:
+            return str(factor.wrap().name)[:NAME_MAX]
+        case Type.RECOVERY_CODES:
+            return f"made {factor.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        case Type.TOTP:
+            return "authenticator app"
+
+
+def factors(user: User) -> dict[int, Authenticator]:
+    """The account's factors by their row's id, recovery codes included."""
+    return {factor.pk: factor for factor in Authenticator.objects.filter(user_id=user.pk).order_by("pk")}
+
+
+def differences(before: dict[int, Authenticator], after: dict[int, Authenticator]) -> list[Change]:
+    """What changed between two looks at `factors`; one that takes another's place is one change."""
+    gone = [factor for pk, factor in before.items() if pk not in after]
+    changes = []
+    for pk, factor in after.items():
+        old = before.get(pk) or next((one for one in gone if one.type == factor.type), None)
+        if old in gone:
+            gone.remove(old)
+        names = (factor_name(old) if old else None), factor_name(factor)
+        if old is None or old.pk != factor.pk or names[0] != names[1]:
+            changes.append(changed(factor, before=names[0], after=names[1]))
+    return changes + [changed(factor, before=factor_name(factor)) for factor in gone]

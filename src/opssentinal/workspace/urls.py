@@ -2,8 +2,11 @@
 
 from allauth.account import views as allauth_views
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
 from opssentinal.workspace import views
+from opssentinal.workspace.factor_urls import FACTORS, SECOND_STEP
+from opssentinal.workspace.forgotten_views import ForgottenPassword
 
 _pages = [
     path("setup", views.setup, name="setup"),
@@ -22,9 +25,14 @@ urlpatterns = [
     ),
     path(
         "accounts/password/done/",
-        allauth_views.password_reset_from_key_done,
+        RedirectView.as_view(pattern_name="account_login"),  # which shows that it is done
         name="account_reset_password_from_key_done",
     ),
+    path("accounts/password/forgotten/", ForgottenPassword.as_view(), name="account_reset_password"),
+    path("accounts/password/sent/", allauth_views.password_reset_done, name="account_reset_password_done"),
+    path("accounts/reauthenticate/", allauth_views.reauthenticate, name="account_reauthenticate"),
+    *SECOND_STEP,
+    path("profile/second-factor/", include(FACTORS)),
     path("profile/password/", allauth_views.password_change, name="account_change_password"),
     path("profile/sessions/", views.sessions, name="usersessions_list"),
 ]
