@@ -88,7 +88,7 @@ def _single(connection: psycopg.Connection, address: str, corpus: Corpus) -> lis
     connection.execute(
         f"INSERT INTO sample VALUES ({', '.join(['%s'] * 9)})", _columns(next(corpus.bodies(1, 1)).events()[0])
     )
-    pgbench = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"))[-1]
+    pgbench = max(Path("/usr/lib/postgresql").glob("*/bin/pgbench"))
     rows = []
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(
