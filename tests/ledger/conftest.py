@@ -89,6 +89,9 @@ def reset_head() -> None:
     from opssentinal.merkle import EMPTY_ROOT
 
     with connection.cursor() as cursor:
-        for table in ("ledger_head", "ledger_bundle", "ledger_tile", "ledger_source", "ledger_event_id"):
+        for table in (
+            "ledger_head", "ledger_bundle", "ledger_tile", "ledger_source", "ledger_event_id", "ledger_held_event",
+        ):  # fmt: skip
             cursor.execute(f"DELETE FROM {table}")
+        cursor.execute("UPDATE ledger_held_total SET events = 0, released = 0")
         cursor.execute("INSERT INTO ledger_head VALUES (1, 0, %s, %s, 0, 0)", [EMPTY_ROOT, b""])

@@ -52,6 +52,16 @@ class Bundle:
             self.heads[skip:], self.whos[skip:], self.whats[skip:], self.pruned_leaf_hashes[skip * HASH_BYTES :],
         )  # fmt: skip
 
+    def until(self, seq: int) -> Bundle:
+        """The part before `seq`; the bundle itself where it ends there or earlier."""
+        count = seq - self.first_seq
+        if count >= self.count:
+            return self
+        return Bundle(
+            self.first_seq, count, self.recorded_from_us, self.recorded_to_us,
+            self.heads[:count], self.whos[:count], self.whats[:count], self.pruned_leaf_hashes[: count * HASH_BYTES],
+        )  # fmt: skip
+
     def event(self, seq: int) -> RecordedEvent:
         """The event at `seq`, which lies in the bundle and is not pruned."""
         at = seq - self.first_seq

@@ -13,12 +13,14 @@ import msgspec
 from django.db import connection
 
 from opssentinal.errors import OpsSentinalError
+from opssentinal.events.encoding import EncodedEvent
 from opssentinal.events.model import RecordedEvent, to_us
+from opssentinal.ledger import held
 from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row
 from opssentinal.ledger.derivation import DerivedTree
 from opssentinal.ledger.head import Head, head
 from opssentinal.ledger.maintenance import maintenance
-from opssentinal.merkle import TILE_WIDTH
+from opssentinal.merkle import TILE_WIDTH, leaf_hash
 
 _PROBLEMS_MAX = 100
 
@@ -27,12 +29,15 @@ _PROBLEMS_MAX = 100
 class FsckReport:
     """`size` entries were checked, `pruned` of them by their leaf hash alone; `unreadable` ones could not be.
 
+    Of the pruned ones `held` are under a legal hold: their text was compared with their leaf hash.
+
     The log is sound where `problems` is empty.
     """
 
     size: int = 0
     unreadable: int = 0
     pruned: int = 0
+    held: int = 0
     bundles: int = 0
     tiles: int = 0
     ids: int = 0
@@ -133,6 +138,7 @@ def _check_bundle(report: FsckReport, bundle: Bundle, top: Head, newest_us: int)
         report.pruned += bundle.count
         if bundle.end_seq > top.minimum_index:
             report.problem(f"{place}: it is pruned although the minimum index is {top.minimum_index}.")
+        _check_held(report, bundle)
         return bundle.recorded_to_us
     if bundle.first_seq < top.minimum_index:
         report.problem(f"{place}: it still has its text although the minimum index is {top.minimum_index}.")
@@ -149,6 +155,27 @@ def _check_bundle(report: FsckReport, bundle: Bundle, top: Head, newest_us: int)
         report.problem(f"{place}: its recorded_at range does not hold its events.")
     _check_ids(report, place, events)
     return times[-1]
+
+
+def _check_held(report: FsckReport, bundle: Bundle) -> None:
+    """Compare the held events of a pruned bundle with the leaf hashes that stand in it, and with their rows."""
+    leaves = bundle.leaf_hashes()
+    events: list[RecordedEvent] = []
+    for row in held.in_range(bundle.first_seq, bundle.end_seq):
+        place = f"Held event {row.seq}"
+        report.held += 1
+        if leaf_hash(EncodedEvent(row.head, row.who, row.what).entry) != leaves[row.seq - bundle.first_seq]:
+            report.problem(f"{place}: its text is not that of its leaf.")
+        try:
+            event = row.event()
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            report.problem(f"{place}: it cannot be read: {error}")
+            continue
+        events.append(event)
+        if (event.id, to_us(event.recorded_at)) != (row.event_id, row.recorded_at_us):
+            report.problem(f"{place}: its row has another id or time than its text.")
+    if events:
+        _check_ids(report, "Held events", events)
 
 
 def _check_ids(report: FsckReport, place: str, events: list[RecordedEvent]) -> None:
@@ -197,6 +224,12 @@ def _check_head(report: FsckReport, top: Head, tree: DerivedTree) -> None:
     if top.minimum_index % TILE_WIDTH or top.minimum_index > top.size:
         report.problem(f"The minimum index {top.minimum_index} is no multiple of {TILE_WIDTH} within the log.")
     with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM ledger_held_event")
+        kept = cursor.fetchone()[0]
+        if kept != held.totals().events:
+            report.problem(f"{kept} events are held, their total says {held.totals().events}.")
+        if kept != report.held and not report.unreadable:
+            report.problem(f"{kept - report.held} held events belong to no pruned bundle.")
         cursor.execute("SELECT count(*) FROM ledger_event_id WHERE seq < %s", [top.size])
         stored = cursor.fetchone()[0]
     if stored != report.ids and not report.unreadable:

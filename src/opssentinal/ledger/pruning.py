@@ -2,21 +2,29 @@
 
 c2sp.org/tlog-tiles calls it so: below the *minimum index* a log may no longer serve entries. A bundle counts by its newest
 recorded_at, and the minimum index is a multiple of 256.
+
+Events under a legal hold are lifted out of their bundle in the same transaction (`ledger.held`), and let go by a later run
+when no hold wants them any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection, transaction
 
 from opssentinal.errors import IntegrityError
-from opssentinal.ledger import event_ids
+from opssentinal.events.model import to_us
+from opssentinal.formats.matching import matcher
+from opssentinal.ledger import event_ids, held
 from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row
 from opssentinal.ledger.head import head, lock_head, write_head
+from opssentinal.ledger.held import HeldEvent
 from opssentinal.ledger.maintenance import as_row, insert_row, maintenance
 from opssentinal.merkle import TILE_WIDTH
+from opssentinal.query import Filter
 
 # One transaction's worth. Enough rows that even bundles of one event reach the next multiple of 256.
 _ROWS_AT_ONCE = 512
@@ -25,10 +33,21 @@ _MAINTENANCE_WAIT_S = 600
 _PAGES_AT_ONCE = 1_000
 
 
-class PruneReport(NamedTuple):
-    """What pruning did, or would do: `events` lose their text, and the text below `minimum_index` is gone.
+# The filters of the holds in force, asked again inside each transaction: of a hold that is placed while pruning runs, the
+# events that are still there when it commits are held.
+Holds = Callable[[], tuple[Filter, ...]]
 
-    `oldest_us` is the oldest recorded_at among them in µs since the epoch; None where there are none.
+
+def no_holds() -> tuple[Filter, ...]:
+    """Holds where there are none."""
+    return ()
+
+
+class PruneReport(NamedTuple):
+    """What pruning did, or would do: `events` lose their text, and the text below `minimum_index` is gone but for held events.
+
+    `oldest_us` is the oldest recorded_at among them in µs since the epoch; None where there are none. A preview does not
+    look into events, and so counts those with them that a hold will keep.
     """
 
     events: int
@@ -52,37 +71,48 @@ def preview(before_us: int) -> PruneReport:
     return PruneReport(target - minimum_index, target, oldest[0] if oldest and target > minimum_index else None)
 
 
-def prune(before_us: int, *, progress: Callable[[int], None] | None = None) -> PruneReport:
-    """Remove the text of the events recorded before `before_us` (µs since the epoch).
+def prune(before_us: int, *, holds: Holds = no_holds, progress: Callable[[int], None] | None = None) -> PruneReport:
+    """Remove the text of the events recorded before `before_us` (µs since the epoch), but of those that `holds` want.
 
-    Goes in transactions of a few thousand events, each together with the ids it frees and the new minimum index: stopped in
-    the middle, everything is true as far as it came, and the next run goes on. `progress` is told the events done so far.
+    Goes in transactions of a few thousand events, each together with the ids it frees, the events it lifts and the new
+    minimum index: stopped in the middle, everything is true as far as it came, and the next run goes on. Then lets go of
+    what was lifted by earlier runs and is not wanted any more. `progress` is told the events done so far.
     """
     with maintenance(wait_s=_MAINTENANCE_WAIT_S):
         wanted = preview(before_us)
-        first = head().minimum_index
+        first, had = head().minimum_index, held.totals().events
         while (minimum_index := head().minimum_index) < wanted.minimum_index:
-            _prune_some(minimum_index, wanted.minimum_index)
+            _prune_some(minimum_index, wanted.minimum_index, holds)
             if progress is not None:
                 progress(head().minimum_index - first)
-        if wanted.events:
+        _let_go(before_us, holds)
+        events = wanted.events + had - held.totals().events
+        if events:
             _release_space()
-    return wanted
+    return wanted._replace(events=events)
 
 
 def _aligned(seq: int) -> int:
     return seq - seq % TILE_WIDTH
 
 
-def _prune_some(minimum_index: int, target: int) -> None:
-    """Prune some bundles from the minimum index on, cutting the one that reaches beyond the last multiple of 256."""
+def _prune_some(minimum_index: int, target: int, holds: Holds) -> None:
+    """Prune some bundles from the minimum index on, cutting the one that reaches beyond the last multiple of 256.
+
+    Does nothing where the holds changed meanwhile; then they have to be compared again.
+    """
     old, end = _next_bundles(minimum_index, target)
     new = [_pruned(bundle, end) for bundle in old]
     rest = old[-1].since(end) if old[-1].end_seq > end else None
+    filters = holds()
+    kept, gone = _parted((bundle.until(end) for bundle in old), filters)
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         locked = lock_head(cursor)
         if locked.minimum_index != minimum_index:
             raise IntegrityError("The minimum index moved while bundles were pruned.")
+        # Placing and releasing a hold append an event and so hold the head: they are wholly before us or wholly after.
+        if holds() != filters:
+            return
         cursor.execute(
             "DELETE FROM ledger_bundle WHERE first_seq >= %s AND first_seq <= %s", [minimum_index, old[-1].first_seq]
         )
@@ -90,9 +120,42 @@ def _prune_some(minimum_index: int, target: int) -> None:
             raise IntegrityError(f"Pruning found {cursor.rowcount} bundles instead of {len(old)}.")
         for bundle in (*new, *([rest] if rest else [])):
             insert_row(cursor, as_row(bundle))
-        gone = ((event.source, event.id) for bundle in old for event in bundle.events() if event.seq < end)
+        held.insert(cursor, kept)
         event_ids.delete(cursor, gone, end)
         write_head(cursor, locked._replace(minimum_index=end))
+
+
+def _parted(bundles: Iterable[Bundle], filters: Sequence[Filter]) -> tuple[list[HeldEvent], list[tuple[str, UUID]]]:
+    """The events that a filter wants, as they will be kept, and source and id of the others."""
+    tests = [matcher(filter_) for filter_ in filters]
+    kept: list[HeldEvent] = []
+    gone: list[tuple[str, UUID]] = []
+    for bundle in bundles:
+        for event, *lines in zip(bundle.events(), bundle.heads, bundle.whos, bundle.whats, strict=True):
+            if any(test(event) for test in tests):
+                kept.append(HeldEvent(event.seq, to_us(event.recorded_at), event.id, *lines))
+            else:
+                gone.append((event.source, event.id))
+    return kept, gone
+
+
+def _let_go(before_us: int, holds: Holds) -> None:
+    """Remove the held events recorded before `before_us` that no hold wants any more."""
+    position = 0
+    end = head().minimum_index
+    while rows := held.in_range(position, end, _EVENTS_AT_ONCE):
+        filters = holds()
+        tests = [matcher(filter_) for filter_ in filters]
+        past = [row.event() for row in rows if row.recorded_at_us < before_us]
+        unwanted = [event for event in past if not any(test(event) for test in tests)]
+        if unwanted:
+            with transaction.atomic(durable=True), connection.cursor() as cursor:
+                lock_head(cursor)
+                if holds() != filters:
+                    continue
+                held.delete(cursor, [event.seq for event in unwanted])
+                event_ids.delete(cursor, [(event.source, event.id) for event in unwanted], end)
+        position = rows[-1].seq + 1
 
 
 def _next_bundles(minimum_index: int, target: int) -> tuple[list[Bundle], int]:
@@ -119,9 +182,9 @@ def _next_bundles(minimum_index: int, target: int) -> tuple[list[Bundle], int]:
 
 
 def _pruned(bundle: Bundle, end: int) -> Bundle:
-    count = min(bundle.end_seq, end) - bundle.first_seq
-    hashes = b"".join(bundle.leaf_hashes()[:count])
-    return Bundle(bundle.first_seq, count, bundle.recorded_from_us, bundle.recorded_to_us, [], [], [], hashes)
+    bundle = bundle.until(end)
+    hashes = b"".join(bundle.leaf_hashes())
+    return Bundle(bundle.first_seq, bundle.count, bundle.recorded_from_us, bundle.recorded_to_us, [], [], [], hashes)
 
 
 def _release_space() -> None:

@@ -2,6 +2,8 @@
 
 A position is a seq. Compaction may merge the very rows a reader was about to read, so readers ask for the bundles that
 reach beyond their position and slice, never for the row that begins there.
+
+Events under a legal hold are read here as if their bundle had never been pruned; see `ledger.held`.
 """
 
 from __future__ import annotations
@@ -12,12 +14,23 @@ from uuid import UUID
 from django.db import connection
 
 from opssentinal.errors import IntegrityError, NotFound
-from opssentinal.events.model import RecordedEvent
-from opssentinal.ledger import event_ids
+from opssentinal.events.model import RecordedEvent, to_us
+from opssentinal.ledger import event_ids, held
 from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row
 from opssentinal.ledger.head import Head, head
 
-__all__ = ["Bundle", "Head", "bundles_after", "find_by_id", "head", "newest", "read_event", "read_events", "read_range"]
+__all__ = [
+    "Bundle",
+    "Head",
+    "bundles_after",
+    "find_by_id",
+    "first_since",
+    "head",
+    "newest",
+    "read_event",
+    "read_events",
+    "read_range",
+]
 
 _ROWS_AT_ONCE = 64
 # Compressed; pruned bundles and small ones come by the row limit, large ones by this.
@@ -30,6 +43,8 @@ def read_event(seq: int) -> RecordedEvent:
     if bundle is None:
         raise NotFound(f"There is no event {seq}.")
     if bundle.is_pruned:
+        if kept := held.at([seq]):
+            return kept[0].event()
         raise NotFound(f"The text of event {seq} was pruned by the retention policy.", code="pruned")
     return bundle.event(seq)
 
@@ -39,7 +54,7 @@ def find_by_id(id_: UUID) -> list[int]:
 
     Ids that callers brought are in a table. Ids of ours are UUIDv7 whose time is recorded_at, which leads to the bundle.
     """
-    seqs = event_ids.seqs_of(id_)
+    seqs = list({*event_ids.seqs_of(id_), *held.seqs_of(id_)})
     if not seqs and id_.version == 7:
         at_ms = id_.int >> 80
         with connection.cursor() as cursor:
@@ -55,10 +70,28 @@ def find_by_id(id_: UUID) -> list[int]:
     return sorted(seqs, reverse=True)
 
 
+def first_since(recorded_us: int) -> int:
+    """The seq of the first event recorded at that moment (µs since the epoch) or later; the size where there is none.
+
+    Where the moment lies within a pruned bundle, that bundle's first seq.
+    """
+    with connection.cursor() as cursor:
+        # recorded_at never runs backwards, so the first bundle that ends late enough holds it.
+        cursor.execute(
+            f"SELECT {COLUMNS} FROM ledger_bundle WHERE recorded_to_us >= %s ORDER BY recorded_to_us, first_seq LIMIT 1",
+            [recorded_us],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return head().size
+    bundle = from_row(row)
+    return next((event.seq for event in bundle.events() if to_us(event.recorded_at) >= recorded_us), bundle.first_seq)
+
+
 def bundles_after(position: int, limit_events: int = 20_000) -> Iterator[Bundle]:
     """The bundles from `position` on, in order, sliced to begin there; stops after about `limit_events` events.
 
-    Gapless but for pruned ranges, which come as pruned bundles. Raises IntegrityError where a row is missing.
+    Gapless but for pruned ranges, which come as pruned bundles, cut where an event among them is held. Raises IntegrityError where a row is missing.
     """
     size = head().size
     seen = 0
@@ -72,7 +105,7 @@ def bundles_after(position: int, limit_events: int = 20_000) -> Iterator[Bundle]
             if row[0] + row[1] <= position:
                 continue  # merged meanwhile: an earlier row of this portion reached further
             bundle = from_row(row).since(position)
-            yield bundle
+            yield from held.restored(bundle)
             position = bundle.end_seq
             seen += bundle.count
             if seen >= limit_events:
@@ -90,20 +123,25 @@ def read_range(first_seq: int, end_seq: int) -> Iterator[Bundle]:
             if row[0] >= end_seq:
                 return
             bundle = from_row(row).since(position)
-            yield bundle
+            yield from held.restored(bundle)
             position = bundle.end_seq
 
 
 def read_events(seqs: Iterable[int]) -> dict[int, RecordedEvent]:
     """The events at these seqs, each bundle being opened once; those that are pruned or not there are left out."""
     found: dict[int, RecordedEvent] = {}
+    pruned: list[int] = []
     bundle: Bundle | None = None
     for seq in sorted(set(seqs)):
         if bundle is None or seq >= bundle.end_seq:
             bundle = _bundle_at(seq)
-        if bundle is not None and not bundle.is_pruned:
+        if bundle is None:
+            continue
+        if bundle.is_pruned:
+            pruned.append(seq)
+        else:
             found[seq] = bundle.event(seq)
-    return found
+    return found | {row.seq: row.event() for row in held.at(pruned)}
 
 
 def newest(limit: int, before_seq: int | None = None) -> list[RecordedEvent]:
@@ -112,8 +150,10 @@ def newest(limit: int, before_seq: int | None = None) -> list[RecordedEvent]:
     below = head().size if before_seq is None else before_seq
     while len(found) < limit and below > 0:
         bundle = _bundle_at(below - 1)
-        if bundle is None or bundle.is_pruned:
+        if bundle is None:
             break
+        if bundle.is_pruned:  # as is everything before it
+            return found + held.newest(limit - len(found), below)
         upto = bundle.heads[: below - bundle.first_seq]
         wanted = range(bundle.first_seq + len(upto) - 1, bundle.first_seq - 1, -1)
         found += [bundle.event(seq) for seq in wanted[: limit - len(found)]]

@@ -5,6 +5,8 @@ ledger_bundle    events by the hundred: three zstd columns, one line per event; 
 ledger_tile      hash tiles of level 1 and up, up to 256 hashes a row; the row at the right edge grows
 ledger_source    the programs that brought ids of their own, numbered
 ledger_event_id  (source, id) → seq, only for ids that callers brought; a UUID is its 16 bytes
+ledger_held_event  events under a legal hold whose bundle is pruned: a row each, its lines as they were stored
+ledger_held_total  one row: how many are held, and how many were let go
 """
 
 from __future__ import annotations
@@ -51,6 +53,23 @@ CREATE TABLE ledger_event_id (
 ){no_rowid};
 """
 
+_HELD_TABLES = """
+CREATE TABLE ledger_held_event (
+    seq {seq_key} PRIMARY KEY,
+    recorded_at_us bigint NOT NULL,
+    event_id {uuid} NOT NULL,
+    head {bytes} NOT NULL,
+    who {bytes} NOT NULL,
+    what {bytes} NOT NULL
+);
+CREATE INDEX ledger_held_event_id ON ledger_held_event (event_id);
+CREATE TABLE ledger_held_total (
+    id smallint PRIMARY KEY CHECK (id = 1),
+    events bigint NOT NULL,
+    released bigint NOT NULL
+);
+"""
+
 _SQLITE = {"bytes": "blob", "uuid": "blob", "seq_key": "integer", "no_rowid": " WITHOUT ROWID"}
 # Compressed already: kept outside the row as it is, without another attempt to compress it.
 _POSTGRESQL = {"bytes": "bytea", "uuid": "uuid", "seq_key": "bigint", "no_rowid": ""}
@@ -60,11 +79,8 @@ _POSTGRESQL_STORAGE = "ALTER TABLE ledger_bundle ALTER COLUMN {column} SET STORA
 def create_tables(apps: Any, schema_editor: Any) -> None:
     """Create the tables and the head of the empty tree. Runs as a migration."""
     connection = schema_editor.connection
-    words = _SQLITE if connection.vendor == "sqlite" else _POSTGRESQL
     with connection.cursor() as cursor:
-        for statement in _TABLES.format(**words).split(";"):
-            if statement.strip():
-                cursor.execute(statement)
+        _execute(cursor, connection.vendor, _TABLES)
         if connection.vendor == "postgresql":
             for column in ("heads", "whos", "whats", "leaf_hashes"):
                 cursor.execute(_POSTGRESQL_STORAGE.format(column=column))
@@ -76,3 +92,24 @@ def drop_tables(apps: Any, schema_editor: Any) -> None:
     with schema_editor.connection.cursor() as cursor:
         for table in ("ledger_event_id", "ledger_source", "ledger_tile", "ledger_bundle", "ledger_head"):
             cursor.execute(f"DROP TABLE {table}")
+
+
+def create_held_tables(apps: Any, schema_editor: Any) -> None:
+    """Create the tables of held events, empty. Runs as a migration."""
+    with schema_editor.connection.cursor() as cursor:
+        _execute(cursor, schema_editor.connection.vendor, _HELD_TABLES)
+        cursor.execute("INSERT INTO ledger_held_total VALUES (1, 0, 0)")
+
+
+def drop_held_tables(apps: Any, schema_editor: Any) -> None:
+    """Drop the tables of held events; the reverse of the migration."""
+    with schema_editor.connection.cursor() as cursor:
+        for table in ("ledger_held_event", "ledger_held_total"):
+            cursor.execute(f"DROP TABLE {table}")
+
+
+def _execute(cursor: Any, vendor: str, statements: str) -> None:
+    words = _SQLITE if vendor == "sqlite" else _POSTGRESQL
+    for statement in statements.format(**words).split(";"):
+        if statement.strip():
+            cursor.execute(statement)

@@ -17,7 +17,7 @@ from django.db import connection
 
 from opssentinal.errors import OpsSentinalError, Unavailable
 from opssentinal.followers.backoff import Backoff
-from opssentinal.ledger import reader
+from opssentinal.ledger import held, reader
 from opssentinal.ledger.bundle import Bundle
 from opssentinal.search.index import Index, Opener, remove
 from opssentinal.search.interruption import Interruption
@@ -58,6 +58,7 @@ class Feed:
         self._served = 0
         self._stopping = False
         self._verified: SearchStore | None = None
+        self._forgotten: tuple[SearchStore, int, int] | None = None
         self._new: _NewFile | None = None
         self._hold_back_at = 0.0
         self._reindexing = threading.Lock()
@@ -199,8 +200,7 @@ class Feed:
         self.ledger_size = head.size
         if store.position > head.size:
             raise Corrupt(f"The index reaches to {store.position:,}, the ledger only to {head.size:,}.")
-        if head.minimum_index > store.minimum_index:
-            _log.info("search forgets %s events", store.forget(head.minimum_index))
+        self._forget(store, head.minimum_index)
         if store is not self._verified:
             behind = head.size - store.position
             self.is_rebuilding = behind > REBUILDING_EVENTS
@@ -215,6 +215,15 @@ class Feed:
                 self._changed.notify_all()
         if not store.is_clean and self._new is None:
             self._rewrite(store)
+
+    def _forget(self, store: SearchStore, minimum_index: int) -> None:
+        """Forget what was pruned, and what was held below it until now; once for each store that comes into use."""
+        # Read before what is held, so that whatever changes in between is seen at the next turn.
+        state = (store, minimum_index, held.totals().released)
+        if minimum_index and state != self._forgotten:
+            if forgotten := store.forget(minimum_index, held.all_seqs()):
+                _log.info("search forgets %s events", forgotten)
+            self._forgotten = state
 
     def _rewrite(self, store: SearchStore) -> None:
         """Write a file without the bytes of forgotten events."""

@@ -34,7 +34,7 @@ class SearchStore(Protocol):
     `ingest` that feeds it every day. Nothing is acknowledged because a store has it.
 
     **Position.** `position` is the first seq the store does not have: it holds exactly the events of the ledger below it,
-    less those below the minimum index it was told to `forget`. Rows and position change in one transaction: after a crash
+    less those below the minimum index it was told to `forget`, of which it keeps the held ones. Rows and position change in one transaction: after a crash
     at any moment the store has the rows below its position once each, and none above. Durability on return is not
     promised; if the last batches are lost, so is the position they had moved, and the follower brings them again.
 
@@ -67,7 +67,7 @@ class SearchStore(Protocol):
 
     @property
     def minimum_index(self) -> int:
-        """Below which seq there is nothing."""
+        """Below which seq there are held events only."""
 
     @property
     def is_clean(self) -> bool:
@@ -81,8 +81,11 @@ class SearchStore(Protocol):
         position. Raises Corrupt where the ledger does not continue what the store has.
         """
 
-    def forget(self, minimum_index: int) -> int:
-        """Remove the events with `seq < minimum_index`; return how many. The bytes are gone after the next `rewrite`."""
+    def forget(self, minimum_index: int, held: Sequence[int] = ()) -> int:
+        """Remove the events with `seq < minimum_index` but those whose seq is in `held`; return how many.
+
+        The bytes are gone after the next `rewrite`.
+        """
 
     def rewrite(self, path: Path) -> None:
         """Write everything that is in the store, and nothing that was, into a new file at `path`."""

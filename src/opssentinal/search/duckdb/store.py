@@ -82,7 +82,10 @@ class DuckDBStore:
         if len(rows) != 1 or rows[0][0] != schema.layout():
             raise Corrupt("The index has another layout.")
         _, self._position, self._minimum_index, self._fingerprint, self._is_clean = rows[0]
-        [(count, last)] = self._connection.execute("SELECT count(*), max(seq) FROM event").fetchall()
+        # Below the minimum index there are held events, of which there may be any number.
+        [(count, last)] = self._connection.execute(
+            "SELECT count(*) FILTER (seq >= ?), max(seq) FROM event", [self._minimum_index]
+        ).fetchall()
         if (last is not None and last >= self._position) or count > self._position - self._minimum_index:
             raise Corrupt("The index has rows beyond its position.")
 
@@ -125,10 +128,13 @@ class DuckDBStore:
             expected = bundle.end_seq
         return bundles
 
-    def forget(self, minimum_index: int) -> int:
+    def forget(self, minimum_index: int, held: Sequence[int] = ()) -> int:
         """See SearchStore.forget."""
         with self._writing() as connection:
-            done = connection.execute("DELETE FROM event WHERE seq < ?", [minimum_index]).fetchone()
+            done = connection.execute(
+                "DELETE FROM event WHERE seq < ? AND seq NOT IN (SELECT unnest(?::BIGINT[]))",
+                [minimum_index, list(held)],
+            ).fetchone()
             kept = max(self._minimum_index, minimum_index)
             forgotten = int(done[0]) if done else 0
             connection.execute("UPDATE meta SET minimum_index = ?, is_clean = is_clean AND ?", [kept, forgotten == 0])

@@ -33,7 +33,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with progress("Checking", None) as bar:
             report = fsck(lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total))
-        said = {name: getattr(report, name) for name in ("size", "unreadable", "pruned", "bundles", "tiles")}
+        said = {name: getattr(report, name) for name in ("size", "unreadable", "pruned", "held", "bundles", "tiles")}
         record_verification(
             said | {"root": report.root.hex(), "problems": len(report.problems)}, is_clean=report.is_clean
         )
@@ -43,7 +43,8 @@ class Command(BaseCommand):
         else:
             for problem in report.problems:
                 self.stdout.write(visible(problem))
-            pruned = f", {report.pruned:,} of them pruned" if report.pruned else ""
+            held = f" but for {report.held:,} under legal hold" if report.held else ""
+            pruned = f", {report.pruned:,} of them pruned{held}" if report.pruned else ""
             verdict = "The log is whole" if report.is_clean else f"{len(report.problems):,} problems were found"
             self.stdout.write(
                 f"{verdict}: {report.size:,} entries{pruned}, {report.bundles:,} bundles, {report.tiles:,} tiles."
