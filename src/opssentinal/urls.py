@@ -6,6 +6,7 @@ urlpatterns = [
     path("", include("opssentinal.web.urls")),
     path("", include("opssentinal.workspace.urls")),
     path("", include("opssentinal.sso.urls")),
+    path("insights/incidents/", include("opssentinal.incidents.urls")),
     path("insights/exports/", include("opssentinal.exports.urls")),
     path("settings/approvals/", include("opssentinal.approvals.urls")),
     path("settings/data-retention/", include("opssentinal.retention.urls")),

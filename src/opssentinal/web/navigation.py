@@ -37,6 +37,7 @@ class Section(NamedTuple):
 # section, title, address name, icon, who is shown it: "admins", "log" (who may read the log) or "all"
 _PAGES = (
     ("Insights", "Audit Logs", "web:log", "list", "log"),
+    ("Insights", "Incidents", "incidents:index", "flag", "all"),
     ("Insights", "Event types", "web:event_types", "tag", "all"),
     ("Insights", "Exports", "exports:index", "download", "log"),
     ("Settings", "Single sign-on", "sso:index", "shield", "admins"),
