@@ -10,6 +10,7 @@ _HERE = Path(__file__).parent
 
 # Rooms whose tests meet the database; scripts/test runs them on PostgreSQL too.
 _ON_EVERY_DATABASE = (
+    "access",
     "ledger",
     "followers",
     "search",
@@ -20,6 +21,7 @@ _ON_EVERY_DATABASE = (
     "api",
     "exports",
     "retention",
+    "sso",
     "imports",
 )
 
