@@ -177,14 +177,15 @@ def issue_link(
 ) -> str:
     """Make a one-time link to set a password and record user.link_issued, inside the caller's recording(); return its URL.
 
-    It replaces every link made before. `sent_by` is "email" where it is about to be sent, else "link". The URL must be shown
-    to nobody but who asked for it and who gets it, and must stand in no log. Raises Conflict for an account that could not
-    sign in afterwards either.
+    It replaces every link made before, but for "forgotten", which anybody can ask for: that one joins the link there is, so
+    that a stranger cannot make it void. `sent_by` is "email" where it is only sent, "link" where whoever made it sees it. The
+    URL must be shown to nobody else and stand in no log. Raises Conflict for an account that could not sign in with it.
     """
     if not locked(user).can_sign_in:
         raise Conflict("This account may not sign in now, so no link would work.", code="account_off")
-    user.link_expires_at = link_end()
-    user.save(update_fields=["link_expires_at"])
+    if purpose != "forgotten" or not has_link(user):
+        user.link_expires_at = link_end()
+        user.save(update_fields=["link_expires_at"])
     said = {"purpose": purpose, "sent_by": sent_by, "expires_at": _plain(user.link_expires_at)}
     record(account_event("user.link_issued", user, actor, context, metadata=said))
     return password_link(user)
