@@ -117,8 +117,8 @@ def restored(bundle: Bundle) -> Iterator[Bundle]:
         if run[0].seq > bundle.first_seq:
             yield bundle.until(run[0].seq)
         times = [row.recorded_at_us for row in run]
-        heads, whos, whats = ([row[column] for row in run] for column in (3, 4, 5))
-        yield Bundle(run[0].seq, len(run), min(times), max(times), heads, whos, whats)
+        lines = [row.head for row in run], [row.who for row in run], [row.what for row in run]
+        yield Bundle(run[0].seq, len(run), min(times), max(times), *lines)
         if run[-1].seq + 1 == bundle.end_seq:
             return
         bundle = bundle.since(run[-1].seq + 1)
