@@ -13,6 +13,7 @@ class DataRetentionConfig(AppConfig):
     def ready(self) -> None:
         """Say what carries out what a second admin approved."""
         from opssentinal.approvals import services as approvals
-        from opssentinal.retention import changes
+        from opssentinal.retention import changes, holds
 
         approvals.register(changes.APPROVAL_KIND, changes.execute_approved)
+        approvals.register(holds.APPROVAL_KIND, holds.execute_approved)

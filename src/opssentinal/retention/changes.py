@@ -30,7 +30,6 @@ from opssentinal.workspace.preferences import SECTIONS, Preferences, change_pref
 from opssentinal.workspace.principals import user_actor
 
 APPROVAL_KIND: Final = "safeguard.weaken"
-APPROVAL_KINDS: Final = (APPROVAL_KIND, "legal_hold.release")
 SECTION: Final = "data_retention"
 RETENTION, COOLDOWN, SECOND_ADMIN = "audit_retention_days", "retention_cooldown_hours", "second_admin_approves"
 

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from datetime import datetime
 
 from django.db import DatabaseError, transaction
-from django.db.models import Max
+from django.db.models import F, Max
 from django.utils.timezone import now as utc_now
 
 from opssentinal.errors import OpsSentinalError
 from opssentinal.events.model import Actor, Context, Event, Target, to_us
-from opssentinal.ledger import pruning, reader
+from opssentinal.ledger import held, pruning, reader
 from opssentinal.ledger.recording import recording
-from opssentinal.retention import changes, cleanup, policy
+from opssentinal.retention import changes, cleanup, holds, policy
 from opssentinal.retention.models import RetentionRun
 from opssentinal.workspace.preferences import preferences
 
@@ -75,17 +75,17 @@ def run_prune(
     now: datetime | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RetentionRun:
-    """Prune every event recorded longer ago than the configured retention; return the run, whose `error` tells a failure.
+    """Prune every event recorded longer ago than the configured retention, but those under a legal hold; return the run.
 
-    What has been pruned stays pruned if a later bundle fails. With a retention “for ever” it removes nothing. `progress` is
-    told the events done so far.
+    Its `error` tells a failure: what has been pruned stays pruned if a later bundle fails. With a retention “for ever” it
+    removes nothing. `progress` is told the events done so far.
     """
     now = now or utc_now()
     days = preferences().audit_retention_days
     run = _begin(RetentionRun.Kind.AUDIT, now, retention_days=days)
     try:
         if days is not None:
-            pruning.prune(to_us(policy.cutoff(now, days)), progress=progress)
+            pruning.prune(to_us(policy.cutoff(now, days)), holds=holds.filters_in_force, progress=progress)
     except (OpsSentinalError, DatabaseError) as error:
         _log.exception("pruning failed")
         run.error = str(error)
@@ -96,19 +96,24 @@ def run_prune(
 def _account(run: RetentionRun, actor: Actor, context: Context) -> None:
     """End the run and record what it removed, in one transaction.
 
-    Pruning commits bundle by bundle, so the count is how far the minimum index has come since it was last accounted for:
-    if a process is killed between the two, its events are in the count of the next run, and no event goes unrecorded.
+    Pruning commits bundle by bundle, so the count is how many events below the minimum index have lost their text (all but
+    the held ones) since that was last accounted for: if a process is killed between the two, its events are in the count of
+    the next run, and no event goes unrecorded.
     """
     runs = RetentionRun.objects.filter(kind=RetentionRun.Kind.AUDIT).order_by("id")
     with recording() as record:
         runs.select_for_update().first()  # whoever accounts at the same moment, on another server, waits here
-        accounted = runs.filter(finished_at__isnull=False).aggregate(Max("minimum_index"))["minimum_index__max"] or 0
-        run.minimum_index = reader.head().minimum_index
-        run.events = run.minimum_index - accounted
+        accounted = (
+            runs.filter(finished_at__isnull=False).aggregate(gone=Max(F("minimum_index") - F("held")))["gone"] or 0
+        )
+        run.minimum_index, run.held = reader.head().minimum_index, held.totals().events
+        run.events = run.minimum_index - run.held - accounted
         run.finished_at = max(utc_now(), run.started_at)
         run.save()
         if run.events:
             metadata = {"events": run.events, "minimum_index": run.minimum_index, "retention_days": run.retention_days}
+            if run.held:
+                metadata["held"] = run.held
             record(
                 Event(
                     action="retention.pruned",

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from opssentinal.retention import views
+from opssentinal.retention import hold_views, views
 
 app_name = "retention"
 urlpatterns = [
@@ -10,5 +10,8 @@ urlpatterns = [
     path("audit/", views.update_audit, name="audit"),
     path("safeguards/", views.update_safeguards, name="safeguards"),
     path("changes/<int:pk>/cancel/", views.cancel_change, name="cancel"),
+    path("holds/", hold_views.index, name="holds"),
+    path("holds/new/", hold_views.place, name="hold"),
+    path("holds/<int:pk>/release/", hold_views.release, name="release"),
     path("cleanup/", views.update_cleanup, name="cleanup"),
 ]

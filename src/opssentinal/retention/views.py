@@ -14,12 +14,12 @@ from django.views.decorators.http import require_POST, require_safe
 from opssentinal.approvals import services as approvals
 from opssentinal.errors import Conflict, InvalidInput
 from opssentinal.events.model import from_us, to_us
-from opssentinal.ledger import pruning
+from opssentinal.ledger import held, pruning
 from opssentinal.ledger.pruning import PruneReport
-from opssentinal.retention import changes, cleanup, jobs, policy
+from opssentinal.retention import changes, cleanup, holds, jobs, policy
 from opssentinal.retention.changes import Result
 from opssentinal.retention.forms import AuditRetentionForm, CleanupForm, SafeguardsForm
-from opssentinal.retention.models import LegalHold, RetentionRun, ScheduledChange
+from opssentinal.retention.models import RetentionRun, ScheduledChange
 from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences, update_preferences
@@ -161,8 +161,9 @@ def _page(
         "cleanup_form": cleanup_form or CleanupForm.showing(chosen),
         "asking": asking,
         "scheduled": _scheduled(),
-        "requests": approvals.waiting().filter(kind__in=changes.APPROVAL_KINDS),
-        "holds": LegalHold.objects.filter(released_at=None).count(),
+        "requests": approvals.waiting().filter(kind__in=(changes.APPROVAL_KIND, holds.APPROVAL_KIND)),
+        "holds": holds.in_force(),
+        "kept": held.totals().events,
         "retention": policy.days_text(chosen.audit_retention_days),
         "next_loss": next_loss,
         "next_oldest": _oldest(next_loss),

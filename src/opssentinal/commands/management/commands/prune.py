@@ -12,7 +12,7 @@ from opssentinal.commands.console import json_line, progress
 from opssentinal.errors import Unavailable
 from opssentinal.events.model import from_us, to_us
 from opssentinal.ledger import pruning
-from opssentinal.retention import jobs, policy
+from opssentinal.retention import holds, jobs, policy
 from opssentinal.workspace.preferences import preferences
 from opssentinal.workspace.principals import os_actor
 
@@ -22,7 +22,8 @@ class Command(BaseCommand):
 
     help = (
         "Remove the text of events that were recorded longer ago than the audit retention set in Settings → Data "
-        "Retention. Their hashes stay, so the log still verifies. The server does this every night by itself."
+        "Retention and are under no legal hold. Their hashes stay, so the log still verifies. The server does this every "
+        "night by itself. A shorter retention that waits for its cool-down does not count yet."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -52,4 +53,5 @@ class Command(BaseCommand):
             return
         kept = "for ever" if days is None else f"for {policy.days_text(days)}"
         did = "would be removed" if dry_run else "removed"
-        self.stdout.write(f"Audit events are kept {kept}: the text of {result['events']:,} events {did}.")
+        held = ", less those under legal hold" if dry_run and holds.in_force() else ""
+        self.stdout.write(f"Audit events are kept {kept}: the text of {result['events']:,} events {did}{held}.")
