@@ -23,6 +23,8 @@ _ON_EVERY_DATABASE = (
     "retention",
     "sso",
     "imports",
+    "users",
+    "integrations",
 )
 
 
