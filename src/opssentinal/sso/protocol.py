@@ -118,4 +118,8 @@ def _with_userinfo(claims: dict[str, Any], metadata: Metadata, access_token: str
     if more.get("sub") != claims["sub"]:
         # OpenID Connect Core, Section 5.3.2: or one person's token could be dressed with another's address.
         raise SignInRefused("token_invalid", "The userinfo endpoint answers for another subject.")
-    return more | claims
+    merged = more | claims
+    if claims.get("email") != more.get("email"):
+        # Who vouches for one address has not vouched for the other.
+        merged["email_verified"] = (claims if "email" in claims else more).get("email_verified")
+    return merged
