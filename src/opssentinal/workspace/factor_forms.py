@@ -77,6 +77,13 @@ class CredentialField(forms.JSONField):
             raise wrong
         return parsed
 
+    def prepare_value(self, value: Any) -> str:
+        """Empty: what was signed before is worth nothing in the next attempt."""
+        return ""
+
+    def bound_data(self, data: Any, initial: Any) -> None:
+        """Nothing, for the same reason."""
+
 
 class _Code(forms.Form):
     """A code typed in, which works once."""

@@ -14,6 +14,6 @@ class MinimumLength(MinimumLengthValidator):
         """Take no length: it is read whenever it is asked for."""
 
     @property
-    def min_length(self) -> int:
+    def min_length(self) -> int:  # type: ignore[override]
         """The least number of characters now."""
         return preferences().password_length_min

@@ -70,7 +70,7 @@ def factor_name(factor: Authenticator) -> str:
             return str(factor.wrap().name)[:NAME_MAX]
         case Type.RECOVERY_CODES:
             return f"made {factor.created_at:%Y-%m-%d %H:%M:%S} UTC"
-        case Type.TOTP:
+        case _:
             return "authenticator app"
 
 

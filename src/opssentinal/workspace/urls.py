@@ -7,16 +7,19 @@ from django.views.generic import RedirectView
 from opssentinal.workspace import views
 from opssentinal.workspace.factor_urls import FACTORS, SECOND_STEP
 from opssentinal.workspace.forgotten_views import ForgottenPassword
+from opssentinal.workspace.mail import is_configured
 
 _pages = [
     path("setup", views.setup, name="setup"),
     path("profile/", views.profile, name="profile"),
 ]
 
+_ENTRANCE = {"can_mail": is_configured}  # asked when the page is rendered
+
 urlpatterns = [
     path("", include((_pages, "workspace"))),
     # allauth finds its own pages by these names.
-    path("accounts/login/", allauth_views.login, name="account_login"),
+    path("accounts/login/", allauth_views.LoginView.as_view(extra_context=_ENTRANCE), name="account_login"),
     path("accounts/logout/", allauth_views.logout, name="account_logout"),
     re_path(
         r"^accounts/password/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>set-password|[0-9a-z]+-[0-9a-f]+)/$",
