@@ -26,6 +26,7 @@ from opssentinal.events.model import (
     Event,
     to_us,
 )
+from opssentinal.events.surrogates import unpaired_surrogate
 
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_batch = msgspec.json.Decoder(list[Event]).decode
@@ -47,7 +48,7 @@ def decode_event(raw: bytes) -> Event:
     except InvalidEvent:
         raise
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _as_invalid_event(error) from error
+        raise unpaired_surrogate(raw) or _as_invalid_event(error) from error
     return _from_caller(event, may_hold_nul=b"\\u0000" in raw)
 
 

@@ -5,14 +5,18 @@ A compressed body is unpacked in steps and given up at the limit, so what a bomb
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import msgspec
 import zstandard
 
 from opssentinal.errors import InvalidEvent, InvalidInput, TooLarge, UnsupportedMediaType
+from opssentinal.events.surrogates import unpaired_surrogate
 
 BODY_BYTES_MAX = 5 * 1024 * 1024
 EVENTS_MAX = 1_000
@@ -26,6 +30,12 @@ _TYPES_HINT = f"Send Content-Type: {_JSON} or {_NDJSON}."
 _ZSTD_STEP_BYTES = 512  # of input; a zstd block of 4 bytes can mean 128 KiB, so one step makes 16 MiB at the very most
 _ZSTD_WINDOW_MAX = 8 * 1024 * 1024
 _MEMBERS_MAX = 100  # of one body; each costs a copy of what follows it
+
+# What may stand before, between and after the events of an array, with or without its envelope.
+_OPENING = re.compile(r'[ \t\r\n]*(?:\{[ \t\r\n]*"events"[ \t\r\n]*:[ \t\r\n]*)?\[[ \t\r\n]*')
+_SEPARATOR = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
+_CLOSING = {True: re.compile(r"[ \t\r\n]*\][ \t\r\n]*\}[ \t\r\n]*"), False: re.compile(r"[ \t\r\n]*\][ \t\r\n]*")}
+_scan = json.JSONDecoder().raw_decode
 
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -51,7 +61,8 @@ def split(body: bytes, content_type: str, content_encoding: str) -> list[Item]:
     """Unpack a body and part it into its events, each still raw JSON.
 
     Raises UnsupportedMediaType, TooLarge, or InvalidInput if there is nothing in it that could be an event. Of NDJSON a
-    line that is no JSON is kept, to be refused by its number, unless every line is like that.
+    line that is no JSON is kept, to be refused by its number, unless every line is like that; so is, of any form, an event
+    with half of a surrogate pair.
     """
     split_text = _splitter(content_type)
     text = _unpacked(body, content_encoding)
@@ -93,7 +104,47 @@ def _split_json(body: bytes) -> list[Item]:
                 return _only_events(body, events)
         return [_decode_raw(body)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_json(error) from error
+        items = _split_around_halves(body)
+        if items is None:
+            raise _not_json(error) from error
+        return items
+
+
+def _split_around_halves(body: bytes) -> list[Item] | None:
+    """Part a body in which some event holds half of a surrogate pair, at which the fast way gives up; None for other bodies.
+
+    The standard library reads such strings, and finds the events' ends.
+    """
+    if b"\\u" not in body:
+        return None
+    with suppress(ValueError, RecursionError):
+        text = body.decode()
+        opening = _OPENING.match(text)
+        if opening is None:
+            return [_raw_or_half(text)]
+        items: list[Item] = []
+        at = opening.end()
+        while len(items) <= EVENTS_MAX:
+            _, end = _scan(text, at)
+            items.append(_raw_or_half(text[at:end]))
+            separator = _SEPARATOR.match(text, end)
+            if separator is None:
+                closing = _CLOSING["events" in opening[0]].fullmatch(text, end)
+                return items if closing else None
+            at = separator.end()
+        return items
+    return None
+
+
+def _raw_or_half(text: str) -> Item:
+    raw = text.encode()
+    try:
+        return _decode_raw(raw)
+    except msgspec.MsgspecError as error:
+        half = unpaired_surrogate(raw)
+        if half is None:
+            raise ValueError(text[:100]) from error
+        return half
 
 
 def _only_events(body: bytes, events: list[msgspec.Raw]) -> list[Item]:
@@ -117,8 +168,10 @@ def _split_ndjson(body: bytes) -> list[Item]:
             lines.append(_decode_raw(text))
             good += 1
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            wrong = wrong or error
-            lines.append(InvalidEvent(f"is no JSON: {error}", path="$"))
+            half = unpaired_surrogate(text)
+            if half is None:
+                wrong = wrong or error
+            lines.append(half or InvalidEvent(f"is no JSON: {error}", path="$"))
         if len(lines) > EVENTS_MAX:
             break
     if wrong is not None and not good:
