@@ -9,6 +9,7 @@ from django.test import Client
 
 from opssentinal.api import authorization
 from opssentinal.apikeys import token as tokens
+from opssentinal.apikeys.principal import SCOPES
 from opssentinal.apikeys.rate import RateLimit
 from opssentinal.ledger.reader import newest
 
@@ -93,6 +94,12 @@ def test_without_a_key(path: str) -> None:
         ("exports:read", "GET", "/exports/exp_1/file"),
         ("exports:write", "POST", "/exports"),
         ("exports:write", "DELETE", "/exports/exp_1"),
+        ("incidents:read", "GET", "/incidents"),
+        ("incidents:read", "GET", "/incidents/1"),
+        ("incidents:write", "POST", "/incidents"),
+        ("incidents:write", "PATCH", "/incidents/1"),
+        ("incidents:write", "POST", "/incidents/1/notes"),
+        ("incidents:write", "POST", "/incidents/1/events"),
         ("keys:admin", "GET", "/api-keys"),
         ("keys:admin", "POST", "/api-keys"),
         ("keys:admin", "DELETE", "/api-keys/00000000"),
@@ -101,8 +108,7 @@ def test_without_a_key(path: str) -> None:
 def test_without_the_scope(caller: Callable[..., Caller], scope: str, method: str, path: str) -> None:
     """With every scope but the one that is needed an operation is 403; the first time in a minute it is recorded."""
     put("one")
-    others = {"events:write", "events:read", "exports:read", "exports:write", "keys:admin"} - {scope}
-    program = caller(scopes=list(others))
+    program = caller(scopes=list(set(SCOPES) - {scope}))
     for _ in range(3):
         answer = program(method, path)
         assert (answer.status_code, answer.json_["code"]) == (403, "insufficient_scope")
@@ -128,7 +134,7 @@ def test_a_fault_of_ours_says_nothing_of_itself(caller: Callable[..., Caller], m
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("opssentinal.api.events._event_for", broken)
+    monkeypatch.setattr("opssentinal.api.events.event_for", broken)
     answer = caller().get("/events/0", x_request_id="req-7")
     assert (answer.status_code, answer.json_["instance"]) == (500, "req-7")
     assert b"secret" not in answer.content and b"ZeroDivision" not in answer.content

@@ -225,5 +225,7 @@ def test_scopes_are_a_closed_set() -> None:
     from .test_token import GUIDE
 
     guide = GUIDE.read_text()
-    assert set(SCOPES) == {"events:write", "events:read", "exports:read", "exports:write", "keys:admin"}
+    assert set(SCOPES) == {
+        "events:write", "events:read", "exports:read", "exports:write", "incidents:read", "incidents:write", "keys:admin",
+    }  # fmt: skip
     assert all(f"`{scope}`" in guide for scope in SCOPES)

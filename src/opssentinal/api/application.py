@@ -6,7 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from opssentinal.api import events, exports, keys
+from opssentinal.api import events, exports, incidents, keys
 from opssentinal.api.document import API
 from opssentinal.api.reference import Reference
 from opssentinal.api.responses import api_view, as_our_error, problem_response
@@ -19,7 +19,7 @@ api = API(
     urls_namespace="api",
     docs=Reference(),
 )
-for router in (events.router, exports.router, keys.router):
+for router in (events.router, exports.router, incidents.router, keys.router):
     api.add_router("", router)
 
 

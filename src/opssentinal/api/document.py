@@ -14,7 +14,7 @@ import msgspec
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 
-from opssentinal.api import shapes
+from opssentinal.api import incident_shapes, shapes
 from opssentinal.api.authorization import SCHEME, Scope
 from opssentinal.events.model import Event, RecordedEvent
 from opssentinal.formats.problem import PROBLEM_TYPE, Problem
@@ -25,7 +25,9 @@ _REF = "#/components/schemas/{name}"
 TYPES: tuple[Any, ...] = (
     Event, RecordedEvent, Ingested, Problem, shapes.EventPage, shapes.Facets, Histogram, shapes.EventTypes,
     shapes.ExportRequest, shapes.ExportItem, shapes.ExportPage, shapes.KeyRequest, shapes.KeyItem, shapes.CreatedKeyItem,
-    shapes.KeyPage,
+    shapes.KeyPage, incident_shapes.IncidentRequest, incident_shapes.IncidentPatch, incident_shapes.NoteRequest,
+    incident_shapes.AttachRequest, incident_shapes.IncidentItem, incident_shapes.IncidentDetail,
+    incident_shapes.IncidentNote, incident_shapes.IncidentEvents, incident_shapes.IncidentPage,
 )  # fmt: skip
 
 _HEADERS = {

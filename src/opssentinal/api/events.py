@@ -220,7 +220,7 @@ def get_histogram(request: HttpRequest) -> HttpResponse:
 def get_event(request: HttpRequest, event: str) -> HttpResponse:
     """One event by its `id` or by its `seq`. 409 where several sources sent the same id: then ask by seq."""
     parameters.refuse_unknown(request, ())
-    found = _event_for(principal_of(request), event)
+    found = event_for(principal_of(request), event)
     note_view(request, "event")
     return json_response(found)
 
@@ -275,7 +275,8 @@ def _in_recorded_order(request: HttpRequest) -> HttpResponse:
     return json_response(shapes.EventPage(found, None, last + 1 < size, last))
 
 
-def _event_for(principal: KeyPrincipal, text: str) -> RecordedEvent:
+def event_for(principal: KeyPrincipal, text: str) -> RecordedEvent:
+    """The event that `text` names by id or seq. Raises NotFound, also for another tenant's, and Conflict for several."""
     unseen = NotFound("There is no such event.", hint="Ask by id (a UUID) or by seq.")
     if text.isascii() and text.isdecimal() and len(text) <= 18:
         seqs = [int(text)]

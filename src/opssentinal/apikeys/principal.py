@@ -15,6 +15,8 @@ EVENTS_WRITE = "events:write"
 EVENTS_READ = "events:read"
 EXPORTS_READ = "exports:read"
 EXPORTS_WRITE = "exports:write"
+INCIDENTS_READ = "incidents:read"
+INCIDENTS_WRITE = "incidents:write"
 KEYS_ADMIN = "keys:admin"
 
 SCOPES: dict[str, str] = {
@@ -22,6 +24,8 @@ SCOPES: dict[str, str] = {
     EVENTS_READ: "Search and read events, facets, histograms and event types",
     EXPORTS_READ: "List and download exports",
     EXPORTS_WRITE: "Create exports",
+    INCIDENTS_READ: "List and read incidents",
+    INCIDENTS_WRITE: "Open and change incidents and add notes; with events:read, attach events",
     KEYS_ADMIN: "List, create and revoke API keys",
 }
 
