@@ -26,6 +26,8 @@ from opssentinal.config import Config
 from opssentinal.exports.jobs import requeue_interrupted, run_queued_exports
 from opssentinal.followers.runner import Runner, Task
 from opssentinal.instance import only_process
+from opssentinal.integrations.dispatch import Dispatcher, owner_name
+from opssentinal.integrations.follower import Follower
 from opssentinal.ledger.head import head
 from opssentinal.ledger.maintenance import compact
 from opssentinal.retention.jobs import cleanup_if_due, prune_if_due
@@ -78,6 +80,8 @@ def _cleanup(_: threading.Event) -> None:
 # The scheduled work of the product. Names are what `SearchClient.poke` takes and the status shows.
 TASKS: tuple[Task, ...] = (
     Task("exports", every_s=1, run=_exports),
+    # Runs from start to stop; the pause is that after an error.
+    Task("integrations", every_s=5, run=Dispatcher(Follower(owner_name(CONFIG.data_dir)))),
     Task("compaction", every_s=30, run=_IdleCompaction(), first_s=30),
     Task("retention", every_s=300, run=_retention, first_s=20),
     Task("approvals", every_s=300, run=_approvals, first_s=60),

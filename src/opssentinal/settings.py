@@ -50,6 +50,8 @@ INSTALLED_APPS = [
     "opssentinal.incidents",
     "opssentinal.retention",
     "opssentinal.sso",
+    "opssentinal.users",
+    "opssentinal.integrations",
     "opssentinal.web",
     "opssentinal.commands",
 ]

@@ -9,7 +9,9 @@ urlpatterns = [
     path("insights/incidents/", include("opssentinal.incidents.urls")),
     path("insights/exports/", include("opssentinal.exports.urls")),
     path("settings/approvals/", include("opssentinal.approvals.urls")),
+    path("settings/integrations/", include("opssentinal.integrations.urls")),
     path("settings/data-retention/", include("opssentinal.retention.urls")),
+    path("settings/users/", include("opssentinal.users.urls")),
     path("settings/api-keys/", include("opssentinal.apikeys.urls")),
     path("api/", include("opssentinal.api.urls")),
 ]

@@ -1,0 +1,1 @@
+"""Integrations: destinations outside of the product that follow the log, each from a position of its own."""
