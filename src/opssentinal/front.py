@@ -69,6 +69,9 @@ class Front:
         # What start-up made stays for good; collecting it again and again only costs.
         gc.collect()
         gc.freeze()
+        # Decoding a batch makes tens of thousands of objects that nothing can lead back to; looking for circles after every
+        # few hundred of them took longer than the decoding.
+        gc.set_threshold(50_000, 10, 100)
         self.sequencer.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -25,7 +25,7 @@ _WHAT = b'","what":"'
 _END = b'"}'
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, gc=False):
     v: int
     id: str | UUID
     recorded_at: datetime
@@ -36,13 +36,13 @@ class _Head(msgspec.Struct):
     tenant: str | None
 
 
-class _Who(msgspec.Struct):
+class _Who(msgspec.Struct, gc=False):
     nonce: str
     actor: Actor
     context: Context
 
 
-class _What(msgspec.Struct):
+class _What(msgspec.Struct, gc=False):
     nonce: str
     targets: list[Target]
     changes: list[Change]
@@ -50,7 +50,7 @@ class _What(msgspec.Struct):
     message: str | None
 
 
-class _HeadRead(msgspec.Struct):
+class _HeadRead(msgspec.Struct, gc=False):
     v: Literal[1]
     id: UUID
     recorded_at: datetime

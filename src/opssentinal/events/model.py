@@ -33,7 +33,7 @@ Email = Annotated[str, Meta(min_length=1, max_length=320)]
 Instant = Annotated[datetime, Meta(tz=True)]
 
 
-class Actor(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+class Actor(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True, gc=False):
     """Who did it. Names are snapshots: renaming or deleting the account later changes nothing here."""
 
     type: Kind
@@ -42,7 +42,7 @@ class Actor(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True)
     email: Email | None = None
 
 
-class Target(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+class Target(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True, gc=False):
     """What it was done to."""
 
     type: Kind
@@ -51,7 +51,7 @@ class Target(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True
     email: Email | None = None
 
 
-class Context(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+class Context(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True, gc=False):
     """Where it came from. `ip` is canonical as `ipaddress` writes it; `forwarded_for` is the chain as received.
 
     `api_key` is the public id of the key that sent the event; the server sets it and callers may not.
@@ -65,7 +65,7 @@ class Context(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=Tru
     api_key: Annotated[str, Meta(max_length=64)] | None = None
 
 
-class Change(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+class Change(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True, gc=False):
     """One field before and after. Values are any JSON; an absent side is null."""
 
     field: Name
@@ -73,7 +73,7 @@ class Change(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True
     after: Any = None
 
 
-class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False):
     """An event as submitted. `id` and `occurred_at` are the caller's; what is absent the log fills in."""
 
     action: Action
@@ -90,7 +90,7 @@ class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
     tenant: Tenant | None = None
 
 
-class RecordedEvent(Struct, kw_only=True):
+class RecordedEvent(Struct, kw_only=True, gc=False):
     """An event as the log holds it: everything submitted, its place `seq` and the two times.
 
     `occurred_at` is the caller's clock, `recorded_at` the log's; both are UTC. An erased or pruned part reads as its

@@ -28,7 +28,7 @@ class ItemError(Struct, frozen=True, omit_defaults=True):
     path: str = ""
 
 
-class ItemResult(Struct, frozen=True, omit_defaults=True):
+class ItemResult(Struct, frozen=True, omit_defaults=True, gc=False):
     """What became of one event of the request.
 
     accepted and duplicate are recorded, durably, at `seq`. A conflict names the event that has the id already. A rejected
