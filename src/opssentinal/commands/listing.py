@@ -117,6 +117,17 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             ),
         ),
         Command(
+            "user",
+            "List and change accounts, and help who cannot sign in.",
+            "log",
+            (
+                ("opssentinal user list --state invited", "who has not come in yet"),
+                ("opssentinal user reset-password alice@example.com", "a one-time link for a forgotten password"),
+                ("opssentinal user role bob@example.com admin", "make somebody an admin"),
+                ("opssentinal user deactivate bob@example.com", "signed out everywhere, API keys revoked"),
+            ),
+        ),
+        Command(
             "apikey",
             "Create, list and revoke API keys.",
             "log",

@@ -40,6 +40,8 @@ _PAGES = (
     ("Insights", "Incidents", "incidents:index", "flag", "all"),
     ("Insights", "Event types", "web:event_types", "tag", "all"),
     ("Insights", "Exports", "exports:index", "download", "log"),
+    ("Settings", "General", "workspace:general", "sliders", "admins"),
+    ("Settings", "Security", "workspace:security", "lock", "admins"),
     ("Settings", "Users", "users:index", "user", "admins"),
     ("Settings", "Single sign-on", "sso:index", "shield", "admins"),
     ("Settings", "Integrations", "integrations:index", "send", "admins"),

@@ -1,0 +1,250 @@
+"""A user's page: every change with its record, every refusal with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.test import Client
+from django.utils import timezone
+
+from opssentinal.apikeys.authentication import authenticate, forget_cached
+from opssentinal.apikeys.services import CreatedKey, create_key
+from opssentinal.errors import Unauthenticated
+from opssentinal.events.model import Actor, Change, Context
+from opssentinal.workspace.models import User
+from opssentinal.workspace.principals import session_reference
+from tests.users.conftest import LIST, edited, page
+from tests.workspace.conftest import away, browser, events, is_signed_in, session_key, sign_in, signed_in
+
+Broken = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def carol(alice: User) -> User:
+    """Another admin."""
+    return User.objects.create_user("carol@example.com", "another horse battery staple", name="Carol", role="admin")
+
+
+def key_of(user: User) -> CreatedKey:
+    forget_cached()
+    made = create_key(
+        actor=Actor(type="user", id=f"user_{user.pk}"), context=Context(), name="Billing", source="billing",
+        scopes=["events:write"], created_by=user,
+    )  # fmt: skip
+    assert authenticate(made.token)
+    return made
+
+
+def fresh(user: User) -> User:
+    return User.objects.get(pk=user.pk)
+
+
+def text(answer: Any) -> str:
+    return str(answer.content.decode())
+
+
+def test_the_page_shows_the_account(admin: Client, bob: User) -> None:
+    """Name, address, role, state, and where it is signed in."""
+    signed_in("bob@example.com", "198.51.100.4")
+    shown = text(admin.get(page(bob)))
+    for part in ("Bob", 'value="bob@example.com"', "Member", "active", "198.51.100.4", "Firefox 140 on Linux"):
+        assert part in shown
+    assert admin.get(f"{LIST}{bob.pk + 1000}/").status_code == 404
+
+
+def test_everything_is_changed_at_once_and_recorded_by_its_kind(admin: Client, alice: User, bob: User) -> None:
+    """Role in user.role_changed, the rest in user.updated, each with before and after, by this admin."""
+    changes = {"name": "Robert", "email": "Robert@Example.com", "role": "auditor", "log_from": "2026-01-01T00:00"}
+    assert admin.post(page(bob), edited(bob, **changes))["Location"] == page(bob)
+    role, rest = events()[-2:]
+    assert (role.action, role.changes) == (
+        "user.role_changed",
+        [Change(field="role", before="member", after="auditor")],
+    )
+    assert (rest.action, rest.changes) == (
+        "user.updated",
+        [
+            Change(field="name", before="Bob", after="Robert"),
+            Change(field="email", before="bob@example.com", after="robert@example.com"),
+            Change(field="log_from", after="2026-01-01T00:00:00Z"),
+        ],
+    )
+    for event in (role, rest):
+        assert event.actor is not None
+        assert (event.actor.id, event.targets[0].id) == (f"user_{alice.pk}", f"user_{bob.pk}")
+        assert event.context.ip == "203.0.113.9"
+    count = len(events())
+    again = fresh(bob)
+    sent = edited(again, log_from="2026-01-01T00:00")
+    assert "Nothing has changed." in text(admin.post(page(bob), sent, follow=True))
+    assert len(events()) == count
+
+
+def test_what_somebody_else_changed_meanwhile_stays(admin: Client, bob: User) -> None:
+    """Only what differs from what the form showed is changed."""
+    sent = edited(bob, name="Robert")
+    moment = timezone.now().replace(microsecond=123) + timedelta(days=3)
+    User.objects.filter(pk=bob.pk).update(expires_at=moment)
+    admin.post(page(bob), sent | {"expires_at": f"{moment:%Y-%m-%dT%H:%M}"})
+    assert (fresh(bob).name, fresh(bob).expires_at) == ("Robert", moment)
+
+
+def test_what_cannot_be_is_told_and_changes_nothing(admin: Client, bob: User) -> None:
+    """A taken or bad address, an end that is over, a period that ends before it begins."""
+    before, count = fresh(bob), len(events())
+    for changes, told in [
+        ({"email": "alice@example.com", "role": "admin"}, "already exists"),
+        ({"email": "bob"}, "valid email"),
+        ({"expires_at": "2001-01-01T00:00"}, "Choose a time to come"),
+        ({"log_from": "2026-02-01T00:00", "log_until": "2026-02-01T00:00"}, "must end after"),
+    ]:
+        answer = admin.post(page(bob), edited(bob, **changes))
+        assert (answer.status_code, told in text(answer)) == (400, True), told
+    now = fresh(bob)
+    assert (now.email, now.role, now.expires_at, now.log_from) == (before.email, before.role, None, None)
+    assert len(events()) == count
+
+
+def test_deactivating_ends_sessions_and_keys(admin: Client, alice: User, bob: User) -> None:
+    """The other browser is out at its next request, the key at its next use; one event for the account and one for each key."""
+    other, key = signed_in("bob@example.com"), key_of(bob)
+    kept = key_of(alice)
+    assert "1 API key</strong>" in text(admin.get(page(bob, "deactivate/")))
+    assert admin.post(page(bob, "deactivate/"))["Location"] == page(bob)
+    assert not is_signed_in(other)
+    with pytest.raises(Unauthenticated):
+        authenticate(key.token)
+    assert authenticate(kept.token)
+    revoked, off = events()[-2:]
+    assert (revoked.action, revoked.targets[0].id) == ("api_key.revoked", key.key.public_id)
+    assert (off.action, off.metadata) == ("user.deactivated", {"sessions_ended": 1, "api_keys_revoked": 1})
+    admin.post(page(bob, "deactivate/"))
+    assert len(events("user.deactivated")) == len(events("api_key.revoked")) == 1
+    admin.post(page(bob, "reactivate/"))
+    admin.post(page(bob, "reactivate/"))
+    assert len(events("user.reactivated")) == 1
+    assert not is_signed_in(other)
+    with pytest.raises(Unauthenticated):
+        authenticate(key.token)
+    assert sign_in(browser(), "bob@example.com").status_code == 302
+
+
+def test_the_keys_of_an_expired_account_stop(alice: User, bob: User) -> None:
+    """When its time is over, and as long as it is."""
+    key = key_of(bob)
+    User.objects.filter(pk=bob.pk).update(expires_at=timezone.now())
+    forget_cached()
+    with pytest.raises(Unauthenticated):
+        authenticate(key.token)
+
+
+def test_the_last_admin_sees_what_cannot_be_done_and_why(admin: Client, alice: User) -> None:
+    """No button to deactivate, role and end cannot be chosen, and sending them all the same changes nothing."""
+    shown = text(admin.get(page(alice)))
+    assert "Cannot be deactivated. This is your own account." in shown
+    assert shown.count("This is the last admin who can sign in for good.") == 2
+    assert page(alice, "deactivate/") not in shown
+    for path, sent in [
+        ("", edited(alice, role="member", expires_at="2126-01-01T00:00")),
+        ("deactivate/", {}),
+    ]:
+        admin.post(page(alice, path), sent)
+    now = fresh(alice)
+    assert (now.role, now.is_active, now.expires_at) == ("admin", True, None)
+    assert [event.action for event in events()] == ["login.success"]
+
+
+def test_one_admin_may_step_down_beside_another(admin: Client, alice: User, carol: User) -> None:
+    """Not by deactivating oneself, but as a member; from the next request on the pages of admins are closed."""
+    assert "your own account" in text(admin.post(page(alice, "deactivate/"), follow=True))
+    assert fresh(alice).is_active
+    admin.post(page(alice), edited(alice, role="member"))
+    assert admin.get(LIST).status_code == 403
+    assert events("user.role_changed")[0].changes == [Change(field="role", before="admin", after="member")]
+
+
+def test_an_admin_ends_sessions(admin: Client, alice: User, bob: User) -> None:
+    """One or all, each recorded; nobody else's, and one's own are left to the profile."""
+    first, second, third = (signed_in("bob@example.com", f"198.51.100.{at}") for at in (4, 5, 6))
+    reference = session_reference(session_key(first))
+    row = UserSession.objects.get(session_key=session_key(first))
+    admin.post(page(bob, "sessions/"), {"session": row.pk})
+    (event,) = events("session.revoked")
+    assert event.actor is not None
+    assert (event.actor.id, event.targets[0].id) == (f"user_{alice.pk}", f"user_{bob.pk}")
+    assert event.metadata == {"session_id": reference}
+    assert [is_signed_in(client) for client in (first, second, third)] == [False, True, True]
+    own = UserSession.objects.get(session_key=session_key(admin))
+    for wanted in (row.pk, own.pk, "", "x"):
+        admin.post(page(bob, "sessions/"), {"session": wanted})
+    assert admin.post(page(alice, "sessions/"), {"session": "all"})["Location"] == "/profile/sessions/"
+    assert len(events("session.revoked")) == 1
+    admin.post(page(bob, "sessions/"), {"session": "all"})
+    assert [is_signed_in(client) for client in (admin, second, third)] == [True, False, False]
+    assert len(events("session.revoked")) == 3
+
+
+def test_a_second_factor_is_reset_for_others_only(admin: Client, alice: User, bob: User) -> None:
+    """Removed with a record by another admin; never one's own, which a stolen browser could use."""
+    for user in (alice, bob):
+        Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={"secret": "x"})
+    assert "Reset second factor" in text(admin.get(page(bob)))
+    admin.post(page(bob, "second-factor/"))
+    (event,) = events("user.updated")
+    assert (event.changes[0].field, event.targets[0].id) == ("second_factor", f"user_{bob.pk}")
+    assert "Reset second factor" not in text(admin.get(page(bob)))
+    assert page(alice, "second-factor/") not in text(admin.get(page(alice)))
+    assert "your own account" in text(admin.post(page(alice, "second-factor/"), follow=True))
+    assert [factor.user_id for factor in Authenticator.objects.all()] == [alice.pk]
+
+
+@pytest.mark.parametrize("path", ["link/", "link/revoke/", "reactivate/", "sessions/"])
+def test_looking_changes_nothing(admin: Client, bob: User, path: str) -> None:
+    """What changes something is never a mere address."""
+    assert admin.get(page(bob, path)).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "needed"),
+    [
+        ("", {"name": "Robert"}, "workspace_user"),
+        ("", {"role": "admin"}, "workspace_user"),
+        ("", {"email": "robert@example.com"}, "account_emailaddress"),
+        ("deactivate/", {}, "usersessions_usersession"),
+        ("deactivate/", {}, "apikeys_apikey"),
+        ("sessions/", {"session": "all"}, "usersessions_usersession"),
+        ("second-factor/", {}, "mfa_authenticator"),
+    ],
+)
+def test_nothing_happens_without_its_record_nor_the_other_way_round(
+    admin: Client, bob: User, path: str, sent: dict[str, str], needed: str
+) -> None:
+    """Where the ledger is broken, or a table that the change needs, there is neither change nor event."""
+    other, key = signed_in("bob@example.com"), key_of(bob)
+    Authenticator.objects.create(user=bob, type=Authenticator.Type.TOTP, data={"secret": "x"})
+    before, count = User.objects.filter(pk=bob.pk).values().get(), len(events())
+    for table in ("ledger_head", needed):
+        with away(table):
+            assert admin.post(page(bob, path), sent if path else edited(bob, **sent)).status_code == 500
+        assert len(events()) == count
+        assert User.objects.filter(pk=bob.pk).values().get() == before
+        assert is_signed_in(other)
+        assert authenticate(key.token)
+        assert Authenticator.objects.count() == 1
+    assert admin.post(page(bob, path), sent if path else edited(bob, **sent)).status_code == 302
+    assert len(events()) > count
+
+
+def test_switching_on_happens_only_with_its_record(admin: Client, bob: User, broken_ledger: Broken) -> None:
+    """With the ledger broken the account stays off."""
+    admin.post(page(bob, "deactivate/"))
+    with broken_ledger():
+        assert admin.post(page(bob, "reactivate/")).status_code == 500
+    assert not fresh(bob).is_active
+    assert events("user.reactivated") == []
