@@ -9,6 +9,7 @@ from django.http import HttpRequest
 
 from opssentinal.ledger.sequencer import running
 from opssentinal.web.navigation import account_links, sections
+from opssentinal.workspace.preferences import preferences
 
 THEME_COOKIE = "theme"
 THEMES = ("light", "dark")
@@ -17,7 +18,7 @@ THEMES = ("light", "dark")
 def shell(request: HttpRequest) -> dict[str, Any]:
     """Give `nav` (sections with links), `user_links`, `theme` ("light", "dark" or "" for the system's) and `demo`.
 
-    Also `not_recording`: why nothing can be recorded now, if so.
+    Also `not_recording`: why nothing can be recorded now, if so; and `workspace_name`, which every page's title ends with.
     """
     theme = request.COOKIES.get(THEME_COOKIE, "")
     user = getattr(request, "user", None)  # absent where a response is made before the session is read
@@ -27,6 +28,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "user_links": account_links() if known else [],
         "theme": theme if theme in THEMES else "",
         "demo": settings.CONFIG.demo,
+        "workspace_name": preferences().workspace_name,
         "not_recording": _not_recording() if known else "",
     }
 

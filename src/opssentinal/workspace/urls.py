@@ -4,7 +4,7 @@ from allauth.account import views as allauth_views
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from opssentinal.workspace import views
+from opssentinal.workspace import settings_pages, views
 from opssentinal.workspace.factor_urls import FACTORS, SECOND_STEP
 from opssentinal.workspace.forgotten_views import ForgottenPassword
 from opssentinal.workspace.mail import is_configured
@@ -12,6 +12,12 @@ from opssentinal.workspace.mail import is_configured
 _pages = [
     path("setup", views.setup, name="setup"),
     path("profile/", views.profile, name="profile"),
+    path("settings/general/", settings_pages.general, name="general"),
+    path("settings/general/workspace/", settings_pages.update_general, name="update_general"),
+    path("settings/general/email/", settings_pages.update_email, name="update_email"),
+    path("settings/general/email/test/", settings_pages.test_email, name="test_email"),
+    path("settings/security/", settings_pages.security, name="security"),
+    path("settings/security/rules/", settings_pages.update_security, name="update_security"),
 ]
 
 _ENTRANCE = {"can_mail": is_configured}  # asked when the page is rendered
