@@ -23,6 +23,7 @@ _ON_EVERY_DATABASE = (
     "retention",
     "sso",
     "imports",
+    "incidents",
     "users",
     "integrations",
 )

@@ -83,6 +83,12 @@ class EditForm(_IncidentForm):
     version = forms.IntegerField(min_value=1, max_value=NUMBER_MAX, widget=forms.HiddenInput)
     field_order = ("status", "severity", "assignee", "title", "description")
 
+    def clean(self) -> dict[str, Any]:
+        """Say above the form what is wrong with a field that cannot be seen."""
+        if "version" in self.errors:
+            self.add_error(None, "This form was not complete. Nothing has been changed: load the page again.")
+        return self.cleaned_data
+
     @classmethod
     def showing(cls, incident: Incident) -> EditForm:
         """The form with the incident as it is."""
