@@ -54,6 +54,16 @@ class LinkPasswordForm(ResetPasswordKeyForm):
             self.fields[name].widget.attrs.pop("placeholder", None)
 
 
+class NameForm(forms.Form):
+    """What people may change of their own account."""
+
+    name = forms.CharField(
+        max_length=NAME_MAX,
+        help_text="As the log will show it from now on.",
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
+
+
 class SetupForm(forms.Form):
     """The first admin."""
 

@@ -13,12 +13,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods
 
 from opssentinal.errors import Forbidden
 from opssentinal.ledger.recording import recording
+from opssentinal.workspace.accounts import change_account
 from opssentinal.workspace.adapters import AccountAdapter
-from opssentinal.workspace.forms import SetupForm
+from opssentinal.workspace.forms import NameForm, SetupForm
 from opssentinal.workspace.principals import request_actor, request_context
 from opssentinal.workspace.sessions import browser_name, live_sessions, revoke
 from opssentinal.workspace.setup import create_first_admin, is_set_up, is_setup_token
@@ -55,10 +56,18 @@ def setup(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @login_required
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def profile(request: HttpRequest) -> HttpResponse:
-    """What the account is called, and the ways to its password and sessions."""
-    return render(request, "workspace/profile.html", {"sessions": len(live_sessions(_account(request)))})
+    """What the account is called, which its owner may change, and the ways to its password and sessions."""
+    user = _account(request)
+    form = NameForm(request.POST if request.method == "POST" else None, initial={"name": user.name})
+    if request.method == "POST" and form.is_valid():
+        with recording() as record:
+            change_account(record, user, request_actor(request), request_context(request), **form.cleaned_data)
+        messages.success(request, "Saved.")
+        return redirect("workspace:profile")
+    shown = {"form": form, "sessions": len(live_sessions(user))}
+    return render(request, "workspace/profile.html", shown, status=400 if form.errors else 200)
 
 
 @never_cache
