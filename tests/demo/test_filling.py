@@ -44,6 +44,23 @@ def test_it_fills_once(tmp_path: Path) -> None:
     assert run("fsck", data_dir=tmp_path).returncode == 0
 
 
+def test_the_incidents_that_events_speak_of_are_there(tmp_path: Path) -> None:
+    """Incidents of the invented world have rows of the same number and name, with events of theirs; filling again adds none."""
+    mark = json.loads(_demo(tmp_path, "--days", "5").stdout) and _mark(tmp_path)
+    world = build_world(mark.seed, mark.end.date(), mark.days)
+    _demo(tmp_path)
+    connection = pysqlite3.connect(tmp_path / "opssentinal.sqlite3")
+    rows = connection.execute("SELECT number, title, status FROM incidents_incident").fetchall()
+    [(attached,)] = connection.execute("SELECT count(*) FROM incidents_attachedevent").fetchall()
+    [(last,)] = connection.execute("SELECT last FROM incidents_counter").fetchall()
+    connection.close()
+    known = {(target.id, target.name) for _, target in world.incidents}
+    assert len(rows) >= 5 and len({status for _, _, status in rows}) > 1
+    assert {(f"incident_{number}", title) for number, title, _ in rows} <= known
+    assert attached > 0
+    assert f"incident_{last}" == max((target.id for _, target in world.incidents), key=lambda id_: int(id_[9:]))
+
+
 def test_the_directory_knows_that_it_is_a_demo(tmp_path: Path) -> None:
     """Whoever serves the directory sees the banner without having to say so; the mark is nobody else's to read."""
     environ = {"OPSSENTINAL_DATA_DIR": str(tmp_path)}

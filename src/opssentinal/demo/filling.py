@@ -54,8 +54,18 @@ class Filled(msgspec.Struct):
     seconds: float
 
 
-def fill(config: Config, *, seed: int, days: int, progress: Callable[[int, int], None] | None = None) -> Filled:
+def fill(
+    config: Config,
+    *,
+    seed: int,
+    days: int,
+    progress: Callable[[int, int], None] | None = None,
+    furnish: Callable[[World, datetime], None] | None = None,
+) -> Filled:
     """Make the directory a full demo, or do nothing if it is one. `progress` is told the days done and to do.
+
+    `furnish` is called once the log is full, with the world and its end, to add what rooms beside this one have of it; again
+    if it was interrupted.
 
     Raises Conflict where the database holds accounts or events that are not a demo's, before anything is changed.
     """
@@ -74,7 +84,10 @@ def fill(config: Config, *, seed: int, days: int, progress: Callable[[int, int],
             create_account(
                 os_actor(), Context(), email=EMAIL, name="Demo Admin", role=Role.ADMIN.value, password=mark.password
             )
-        appended = _append_days(mark, progress)
+        world = build_world(mark.seed, mark.end.date(), mark.days)
+        appended = _append_days(world, mark, progress)
+        if furnish is not None:
+            furnish(world, mark.end)
         mark.is_complete = True
         _write_mark(mark_path, mark)
     return Filled(EMAIL, mark.password, appended, head().size, time.monotonic() - started)
@@ -90,8 +103,7 @@ def events_of(world: World, end: datetime) -> Iterator[tuple[int, list[Event]]]:
         yield number, [event for event in day.events() if event.occurred_at is None or event.occurred_at <= end]
 
 
-def _append_days(mark: Mark, progress: Callable[[int, int], None] | None) -> int:
-    world = build_world(mark.seed, mark.end.date(), mark.days)
+def _append_days(world: World, mark: Mark, progress: Callable[[int, int], None] | None) -> int:
     appended = 0
     waiting: list[Event] = []
     for number, events in events_of(world, mark.end):

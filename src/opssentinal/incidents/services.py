@@ -103,7 +103,7 @@ def open_incident(
         incident.number = counter.last = counter.last + 1
         counter.save()
         incident.save(force_insert=True)
-        AttachedEvent.objects.bulk_create(_snapshot(incident, event, actor, now) for event in events)
+        AttachedEvent.objects.bulk_create(snapshot(incident, event, actor, now) for event in events)
         record(_event("incident.created", incident, actor, context, metadata=said))
     return Opened(incident, is_new=True)
 
@@ -210,7 +210,7 @@ def attach_events(
         if not new:
             return []
         now = timezone.now()
-        attached = AttachedEvent.objects.bulk_create(_snapshot(incident, event, actor, now) for event in new)
+        attached = AttachedEvent.objects.bulk_create(snapshot(incident, event, actor, now) for event in new)
         _touch(incident, now)
         change = Change(field="events", after=[str(event.id) for event in new])
         seqs = [event.seq for event in new]
@@ -273,7 +273,8 @@ def _check_attachable(incident: Incident, events: Sequence[RecordedEvent], *, al
         raise InvalidInput(f"Only events of the tenant {incident.tenant} belong on this incident.", path="events")
 
 
-def _snapshot(incident: Incident, event: RecordedEvent, actor: Actor, now: datetime) -> AttachedEvent:
+def snapshot(incident: Incident, event: RecordedEvent, actor: Actor, now: datetime) -> AttachedEvent:
+    """What an incident keeps of an event that the actor attaches now; not saved."""
     attached = AttachedEvent(
         incident=incident,
         seq=event.seq,

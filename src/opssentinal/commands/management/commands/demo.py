@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from opssentinal.commands.console import json_line, progress
+from opssentinal.commands.demo_incidents import add_incidents
 from opssentinal.demo import filling
 
 
@@ -32,6 +33,7 @@ class Command(BaseCommand):
                 settings.CONFIG,
                 seed=options["seed"],
                 days=options["days"],
+                furnish=add_incidents,
                 progress=lambda count, total: bar.update(bar.task_ids[0], completed=count, total=total),
             )
         where = settings.CONFIG.data_dir
