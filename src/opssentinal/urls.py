@@ -16,4 +16,5 @@ urlpatterns = [
     path("api/", include("opssentinal.api.urls")),
 ]
 
+handler500 = "opssentinal.web.views.failed"
 handler429 = "opssentinal.workspace.views.too_many_requests"  # asked for by django-allauth

@@ -16,6 +16,7 @@ from django.http.response import HttpResponseBase
 from opssentinal.errors import InvalidInput, NotFound, OpsSentinalError, TooLarge, Unavailable
 from opssentinal.formats.problem import PROBLEM_TYPE, problem_json
 from opssentinal.ingest.app import error_headers, request_id
+from opssentinal.ledger.outcome import disk_full, is_disk_full
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -62,6 +63,8 @@ def as_our_error(error: Exception) -> OpsSentinalError:
         return InvalidInput("The request is malformed.")
     if isinstance(error, DatabaseError):
         log.error("The database failed: %s", error)
+        if is_disk_full(error):
+            return disk_full()
         return Unavailable("The database does not answer.", hint="Try again.")
     log.error("A request failed", exc_info=error)
     return OpsSentinalError("The request could not be handled; the server's log says why.")

@@ -13,6 +13,8 @@ from typing import Any
 from django.db import Error as DatabaseFault
 from django.db import connection
 
+from opssentinal.errors import Unavailable
+
 _SQLITE_FULL = 13
 _POSTGRESQL_DISK_FULL = "53100"
 
@@ -38,3 +40,12 @@ def is_disk_full(error: DatabaseFault) -> bool:
     if getattr(cause, "sqlstate", None) == _POSTGRESQL_DISK_FULL:
         return True
     return getattr(cause, "sqlite_errorcode", None) == _SQLITE_FULL
+
+
+def disk_full() -> Unavailable:
+    """What everybody is told who wanted something written."""
+    return Unavailable(
+        "The disk is full: nothing can be recorded.",
+        hint="Make room on the disk of the database; recording goes on by itself.",
+        code="disk_full",
+    )

@@ -18,7 +18,7 @@ from opssentinal.errors import IntegrityError, OpsSentinalError, Overloaded, Una
 from opssentinal.events.model import Event
 from opssentinal.ledger.append import append
 from opssentinal.ledger.head import lock_head
-from opssentinal.ledger.outcome import is_disk_full, write_nothing
+from opssentinal.ledger.outcome import disk_full, is_disk_full, write_nothing
 from opssentinal.ledger.reader import read_events
 from opssentinal.ledger.receipts import Receipt
 
@@ -265,13 +265,7 @@ def _settle(future: Future[list[Receipt]], receipts: list[Receipt]) -> None:
 
 
 def _cannot_write(error: DatabaseFault) -> Unavailable:
-    if is_disk_full(error):
-        return Unavailable(
-            "The disk is full: nothing can be recorded.",
-            hint="Make room on the disk of the database; recording goes on by itself.",
-            code="disk_full",
-        )
-    return Unavailable(f"The ledger cannot be written: {_first_line(error)}.")
+    return disk_full() if is_disk_full(error) else Unavailable(f"The ledger cannot be written: {_first_line(error)}.")
 
 
 def _first_line(error: Exception) -> str:

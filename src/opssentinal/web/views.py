@@ -1,13 +1,18 @@
-"""The start page and the choice of theme."""
+"""The start page, the choice of theme, and what is shown where a page could not be made."""
 
 from __future__ import annotations
 
+import sys
+
 from django.contrib.auth.decorators import login_required
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
+from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
+from opssentinal.ledger.outcome import disk_full, is_disk_full
 from opssentinal.web.context_processors import THEME_COOKIE, THEMES
 from opssentinal.web.navigation import is_log_reader
 
@@ -32,3 +37,14 @@ def theme(request: HttpRequest) -> HttpResponse:
     else:
         response.delete_cookie(THEME_COOKIE, samesite="Lax")
     return response
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """Answer for a page that raised: 503 and why where the database is the reason, else 500. Asks the database nothing."""
+    error = sys.exception()
+    if not isinstance(error, OperationalError | InterfaceError):
+        return HttpResponse(render_to_string("500.html"), status=500)
+    title, detail = "The database does not answer", ""
+    if is_disk_full(error):
+        title, detail = "Nothing can be changed right now", disk_full().detail
+    return HttpResponse(render_to_string("503.html", {"title": title, "detail": detail}), status=503)

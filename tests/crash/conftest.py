@@ -1,0 +1,52 @@
+"""What the crash tests share: a server, its keys, and clients that load it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.crash.checks import check_everything
+from tests.crash.clients import Acknowledged, Client
+from tests.server import ServerProcess
+
+
+class Subject:
+    """A server under test, a key for all of its API, and what it has acknowledged."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.server = server
+        self.key = server.api_key("events:write", "events:read", "exports:read", "exports:write")
+        self.acknowledged = Acknowledged()
+
+    def check(self) -> dict[int, dict[str, object]]:
+        """See check_everything."""
+        return check_everything(self.server, self.key, self.acknowledged)
+
+    @contextmanager
+    def load(self, clients: int = 4, *ports: int) -> Iterator[None]:
+        """Clients send as fast as they can to this server, or to these ports in turn; at the end all is acknowledged."""
+        stop = threading.Event()
+        threads = [
+            Client(
+                number, (ports or (self.server.port,))[number % max(len(ports), 1)], self.key, self.acknowledged, stop
+            )
+            for number in range(clients)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+    """A running server, one for all tests of a module: what each leaves behind is part of what the next one meets."""
+    with ServerProcess(tmp_path_factory.mktemp("crash") / "data") as server:
+        yield Subject(server)

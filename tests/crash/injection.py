@@ -1,0 +1,83 @@
+"""System calls of a running server that fail on purpose: strace attached to it, or to one of its threads."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+_ATTACH_S = 10
+
+
+@cache
+def why_not() -> str:
+    """Why strace cannot inject faults here; empty if it can."""
+    if shutil.which("strace") is None:
+        return "strace is not installed (Debian package strace)"
+    tried = subprocess.run(["strace", "-qq", "-e", "trace=none", "true"], capture_output=True, text=True, check=False)
+    return f"ptrace is not permitted here: {tried.stderr.strip()}" if tried.returncode else ""
+
+
+def require() -> None:
+    """Skip the test where the environment forbids ptrace."""
+    if reason := why_not():
+        pytest.skip(reason)
+
+
+@contextmanager
+def failing(tid: int, calls: str, error: str, when: str, *, follow: bool = False) -> Iterator[None]:
+    """Let system calls of thread `tid` fail with `error`, the `when`-th of each name (strace: "3", "2+", "1..5").
+
+    With `follow` all threads of its process, each counting for itself. Returns when strace has hold of it.
+    """
+    command = [
+        "strace",
+        *(["-f"] if follow else []),
+        "-e",
+        f"trace={calls}",
+        "-e",
+        f"inject={calls}:error={error}:when={when}",
+    ]
+    with _attached(command, tid):
+        yield
+
+
+@contextmanager
+def _attached(command: list[str], tid: int) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace"
+        tracer = subprocess.Popen(
+            [*command, "-o", str(trace), "-p", str(tid)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        )
+        try:
+            deadline = time.monotonic() + _ATTACH_S
+            while f"TracerPid:\t{tracer.pid}" not in Path(f"/proc/{tid}/status").read_text():
+                if tracer.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(
+                        f"strace did not attach: {tracer.stderr.read().decode() if tracer.stderr else ''}"
+                    )
+                time.sleep(0.005)
+            yield trace
+        finally:
+            if tracer.poll() is None:
+                tracer.send_signal(signal.SIGINT)
+            tracer.wait(10)
+            if tracer.stderr is not None:
+                tracer.stderr.close()
+
+
+def thread_that(pid: int, call: str, act: Callable[[], None]) -> int:
+    """Which thread of a process makes this system call while `act` runs."""
+    with _attached(["strace", "-f", "-e", f"trace={call}"], pid) as trace:
+        act()
+        threads = {int(line.split()[0]) for line in trace.read_text().splitlines() if f" {call}(" in line}
+    assert len(threads) == 1, threads
+    return threads.pop()

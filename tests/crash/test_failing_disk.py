@@ -1,0 +1,171 @@
+"""Every write and fsync fails in turn: what is acknowledged is there, what is refused is not, and the server goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import time
+import uuid
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from tests.crash import injection
+from tests.crash.conftest import Subject
+from tests.server import ServerProcess
+
+# Faults under load: how many; FAULTS in the shell asks for more, as a long run does.
+FAULTS = int(os.environ.get("FAULTS", "4"))
+_CALLS_MAX = 60
+
+
+class Sender:
+    """Sends events and keeps what the server said of each."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self.refused: set[str] = set()
+
+    def send(self, count: int = 1) -> tuple[int, dict[str, Any]]:
+        """Send new events, once; an answer other than 201 must be a problem that says to come back."""
+        events = [
+            {"id": str(uuid.uuid4()), "action": "disk.tested", "actor": {"type": "test", "id": str(n)}}
+            for n in range(count)
+        ]
+        headers = {"Authorization": f"Bearer {self._subject.key}", "Content-Type": "application/json"}
+        status, body = self._subject.server.request("POST", "/api/v1/events", json.dumps(events).encode(), headers)
+        answer = json.loads(body)
+        if status == 201:
+            self._subject.acknowledged.add(answer["results"])
+        else:
+            assert (status, answer["status"]) == (503, 503), answer
+            assert answer["type"].startswith("urn:opssentinal:error:")
+            if answer["code"] != "outcome_unknown":
+                self.refused |= {str(event["id"]) for event in events}
+        return status, answer
+
+
+@pytest.fixture
+def sequencer(subject: Subject) -> int:
+    """The thread id of the sequencer."""
+    injection.require()
+    sender = Sender(subject)
+    sender.send()  # the first opens what the others find open
+    return injection.thread_that(subject.server.pid, "fsync", lambda: assert_sent(sender))
+
+
+def assert_sent(sender: Sender) -> None:
+    """Send one event that must be acknowledged."""
+    assert sender.send()[0] == 201
+
+
+def test_each_call_of_a_commit_fails_in_turn(subject: Subject, sequencer: int) -> None:
+    """Whichever call of a commit fails, its events are refused and not in the log, and the next commit is as usual."""
+    sender = Sender(subject)
+    for call, least in (("pwrite64", 6), ("fsync", 1)):
+        for error in ("EIO", "ENOSPC"):
+            failed = 0
+            for nth in range(1, _CALLS_MAX):
+                with injection.failing(sequencer, call, error, str(nth)):
+                    status, _ = sender.send(3)
+                if status == 201:
+                    break  # a commit has fewer calls than that
+                failed += 1
+                assert_sent(sender)
+            assert least <= failed < _CALLS_MAX - 1
+    assert sender.refused
+    assert not sender.refused & {event["id"] for event in subject.check().values()}
+
+
+def test_a_refused_event_does_not_come_back_after_a_crash(subject: Subject, sequencer: int) -> None:
+    """fsync fails after the commit mark was written, then all processes are killed: recovery finds nothing to take."""
+    sender = Sender(subject)
+    server = subject.server
+    with injection.failing(sequencer, "fsync", "EIO", "1"):
+        status, answer = sender.send(5)
+    assert (status, answer["code"]) == (503, "unavailable")
+    assert sender.refused
+    for child in server.children():
+        os.kill(child, signal.SIGKILL)
+    server.kill()
+    server.start()
+    assert not sender.refused & {event["id"] for event in subject.check().values()}
+
+
+def test_a_disk_that_fails_for_longer(subject: Subject, sequencer: int) -> None:
+    """While no fsync works nothing is acknowledged and /readyz says so; the log can be read, and then all goes on."""
+    sender, server = Sender(subject), subject.server
+    with injection.failing(sequencer, "fsync", "EIO", "1+"):
+        status, answer = sender.send()
+        assert (status, answer["code"]) == (503, "outcome_unknown")
+        status, body = server.get("/readyz")
+        assert status == 503
+        assert "cannot be written" in json.loads(body)["ledger"]["reason"] or "cannot say" in str(body)
+        assert len(server.api("/api/v1/events", subject.key)["data"]) >= 2
+    deadline = time.monotonic() + 20
+    while server.get("/readyz")[0] != 200:  # by itself: nobody sends anything
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert_sent(sender)
+    subject.check()
+
+
+def test_faults_anywhere_under_load(subject: Subject) -> None:
+    """Calls of any thread of the front fail at random while clients send: every acknowledged event is there once."""
+    injection.require()
+    chance = random.Random(11)
+    with subject.load():
+        for _ in range(FAULTS):
+            call = chance.choice(("fsync", "pwrite64", "ftruncate,unlink", "openat"))
+            error = chance.choice(("EIO", "ENOSPC"))
+            with injection.failing(subject.server.pid, call, error, str(chance.randint(1, 40)), follow=True):
+                time.sleep(0.7)
+    subject.check()
+
+
+def test_an_export_whose_file_cannot_be_written(subject: Subject) -> None:
+    """Writes, fsync and rename of the back fail in turn: an export is ready with all its rows, or says that it failed."""
+    injection.require()
+    server = subject.server
+    key = subject.key
+    sender = Sender(subject)
+    for _ in range(5):
+        sender.send(100)
+    server.wait_for_search()
+    ends = []
+    for call, error in (("fsync", "EIO"), ("rename", "EIO"), ("pwrite64", "ENOSPC"), ("write", "ENOSPC"), ("none", "")):
+        made = _export(server, key, call, error)
+        ends.append(made["status"])
+        if made["status"] == "ready":
+            headers = {"Authorization": f"Bearer {key}"}
+            status, content = server.get(f"/api/v1/exports/{made['id']}/file", headers)
+            assert status == 200
+            assert hashlib.sha256(content).hexdigest() == made["sha256"]
+            assert content.count(b"disk.tested,") == made["rows"] >= 500
+        else:
+            assert made["error"]
+    assert ends.count("failed") >= 2
+    assert ends[-1] == "ready"
+    left = [path.name for path in (server.data_dir / "exports").iterdir()]
+    assert len(left) == ends.count("ready"), left
+    subject.check()
+
+
+def _export(server: ServerProcess, key: str, call: str, error: str) -> dict[str, Any]:
+    """Ask for an export while the first `call` of each thread of the back fails; return how it ended."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    body = json.dumps({"format": "csv", "filter": {"action": "disk.tested"}}).encode()
+    (back,) = server.children()
+    with injection.failing(back, call, error, "1", follow=True) if error else nullcontext():
+        status, answer = server.request("POST", "/api/v1/exports", body, headers)
+        assert status == 202, answer
+        address = f"/api/v1/exports/{json.loads(answer)['id']}"
+        deadline = time.monotonic() + 30
+        while (made := server.api(address, key))["status"] in ("queued", "running"):
+            assert time.monotonic() < deadline, made
+            time.sleep(0.1)
+    return made
