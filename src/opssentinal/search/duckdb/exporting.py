@@ -2,8 +2,8 @@
 
 CSV and JSON lines are written in portions of time, each sorted on its own: memory stays constant, and there is progress.
 
-CSV is RFC 4180 with CRLF; a cell beginning with one of = + - @ TAB CR LF gets an apostrophe in front, so that no
-spreadsheet runs it as a formula (NUL never reaches the ledger). JSON lines and Parquet are exact.
+CSV is RFC 4180 with CRLF; a cell beginning with one of = + - @ (also in full width) TAB CR LF gets an apostrophe in
+front, so that no spreadsheet runs it as a formula (NUL never reaches the ledger). JSON lines and Parquet are exact.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _neutral(expression: str) -> str:
 
     An empty one (its `unicode` is -1) is NULL to the engine, which would otherwise put quotes around it.
     """
-    first = ", ".join(str(ord(char)) for char in "=+-@\t\r\n\0")
+    first = ", ".join(str(ord(char)) for char in "=+-@\t\r\n\0\uff1d\uff0b\uff0d\uff20")
     return (
         f"CASE WHEN unicode({expression}) IN (-1, {first}) "
         f"THEN CASE WHEN {expression} = '' THEN NULL ELSE '''' || {expression} END ELSE {expression} END"
@@ -257,19 +257,24 @@ class _Whole:
 
 
 def _copy(cursor: duckdb.DuckDBPyConnection, condition: Condition, bounds: str, format: Format, to: Path) -> int:
-    """COPY one portion. The file name cannot be a parameter, and is written as the literal it is."""
+    """COPY one portion. The file name cannot be a parameter, and is written as the literal it is.
+
+    Straight into that file: the engine would leave one of its own behind where the disk fails, with events in it.
+    """
     name = "'" + str(to).replace("'", "''") + "'"
     source = f"FROM event WHERE {condition.sql}{bounds} {_ORDER}"
     match format:
         case "csv":
             statement = (
                 f"COPY (SELECT {_CSV} {source}) TO {name} (FORMAT csv, HEADER false, NEW_LINE '\r\n', QUOTE '\"', "
-                "ESCAPE '\"', NULLSTR '')"
+                "ESCAPE '\"', NULLSTR '', USE_TMP_FILE false)"
             )
         case "jsonl":
-            statement = f"COPY (SELECT encode({_JSON_LINE}) {source}) TO {name} (FORMAT blob)"
+            statement = f"COPY (SELECT encode({_JSON_LINE}) {source}) TO {name} (FORMAT blob, USE_TMP_FILE false)"
         case "parquet":
-            statement = f"COPY (SELECT {_PARQUET} {source}) TO {name} (FORMAT parquet, COMPRESSION zstd)"
+            statement = (
+                f"COPY (SELECT {_PARQUET} {source}) TO {name} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
+            )
     done = cursor.execute(statement, condition.parameters).fetchone()
     return int(done[0]) if done else 0
 
