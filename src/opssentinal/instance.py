@@ -1,8 +1,10 @@
-"""One front and one back per data directory: a second one would take the first one's socket and search file."""
+"""One front and one back per data directory, and the name under which its server takes work among several on one database."""
 
 from __future__ import annotations
 
 import fcntl
+import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,3 +33,19 @@ def only_process(data_dir: Path, role: str, wait_s: float = 0) -> Iterator[None]
                     ) from error
                 time.sleep(0.1)
         yield
+
+
+def server_id(data_dir: Path) -> str:
+    """The name of this data directory's server, 32 characters; made on first use and kept, so that it survives a restart."""
+    path = data_dir / "server.id"
+    if not path.exists():
+        fresh = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_hex(16))
+        try:
+            os.link(fresh, path)  # of two processes that start at once both read the same
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text().strip()

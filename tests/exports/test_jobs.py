@@ -11,7 +11,7 @@ import pytest
 from django.db import connections
 from django.utils.timezone import now as utc_now
 
-from opssentinal.errors import Conflict, Unavailable
+from opssentinal.errors import Conflict, NotFound, Unavailable
 from opssentinal.events.model import Context
 from opssentinal.exports import jobs, services
 from opssentinal.exports.models import Export
@@ -61,6 +61,25 @@ def test_an_interrupted_export_is_made_again(back: Back) -> None:
     assert len(downloads()) == 1
 
 
+def test_what_another_server_makes_is_left_alone(back: Back) -> None:
+    """On one database each server makes its own exports: it neither takes over those of another nor hides where they lie."""
+    record_events(events(3))
+    theirs, running = ask(), ask()
+    Export.objects.update(server="another")
+    Export.objects.filter(pk=running.pk).update(status="running", attempts=1)
+    ours = ask()
+    assert jobs.requeue_interrupted() == 0
+    assert make_files() == 1
+    assert {export.pk: export.status for export in Export.objects.all()} == {
+        theirs.pk: "queued",
+        running.pk: "running",
+        ours.pk: "ready",
+    }
+    Export.objects.filter(pk=theirs.pk).update(status="ready")
+    with pytest.raises(NotFound, match="another server"):
+        services.open_export(ADMIN, theirs.public_id, ALICE, Context())
+
+
 def test_an_export_that_kills_the_server_is_given_up(back: Back) -> None:
     """After three interrupted attempts it has failed, says why, and is recorded as a failure."""
     asked = ask()
@@ -90,7 +109,7 @@ def test_a_full_disk_fails_the_export(back: Back) -> None:
 def test_a_cancelled_export_stops_and_leaves_no_file(back: Back) -> None:
     """Cancelled while it is made: the job notices at its next step, the file is dropped, one event tells of it."""
     asked = ask()
-    export = jobs._claim(asked.head)
+    export = jobs._claim(Export.objects.all())
     assert export is not None
     services.cancel_export(ADMIN, asked.public_id, ALICE, Context())
     jobs._make(export, None, utc_now)

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import cast
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils.timezone import now as utc_now
 
 from opssentinal.errors import Overloaded, Unavailable
-from opssentinal.exports.models import Export, exports_folder
+from opssentinal.exports.models import Export, exports_folder, this_server
 from opssentinal.exports.services import downloaded
 from opssentinal.ledger.recording import recording
 from opssentinal.search.answers import Exported, Format
@@ -43,11 +43,14 @@ class _PutBack(Exception):
 
 
 def requeue_interrupted(now: datetime | None = None) -> int:
-    """Put exports that a stopped process left half made back in the queue; return how many. At the start of the back."""
+    """Put this server's exports that a stopped process left half made back in the queue; return how many.
+
+    At the start of the back. What another server on the same database is making is not touched.
+    """
     for path in exports_folder().glob("*.partial*"):
         path.unlink(missing_ok=True)
     requeued = 0
-    for export in Export.objects.filter(status=Export.Status.RUNNING):
+    for export in Export.objects.filter(status=Export.Status.RUNNING, server=this_server()):
         if export.attempts >= ATTEMPTS_MAX:
             _fail(export, f"The server stopped {export.attempts} times while making this export.", now or utc_now())
         else:
@@ -63,9 +66,10 @@ def run_queued_exports(stop: threading.Event | None = None, clock: Callable[[], 
     """
     ended = 0
     while not (stop is not None and stop.is_set()):
-        if not Export.objects.filter(status=Export.Status.QUEUED).exists():
+        waiting = Export.objects.filter(status=Export.Status.QUEUED, server=this_server())
+        if not waiting.exists():
             break
-        export = _claim(_reach())
+        export = _claim(waiting.filter(head__lte=_reach()))
         if export is None or not _make(export, stop, clock):
             break
         ended += 1
@@ -81,10 +85,9 @@ def _reach() -> int:
     return -1 if status.rebuilding else status.position
 
 
-def _claim(reach: int) -> Export | None:
-    """Take the oldest waiting export that search can make; None if there is none."""
-    waiting = Export.objects.filter(status=Export.Status.QUEUED, head__lte=reach).order_by("id")
-    while (export := waiting.first()) is not None:
+def _claim(waiting: QuerySet[Export]) -> Export | None:
+    """Take the oldest of the waiting exports; None if there is none."""
+    while (export := waiting.order_by("id").first()) is not None:
         if _move(export, Export.Status.QUEUED, status=Export.Status.RUNNING, attempts=F("attempts") + 1):
             export.refresh_from_db()
             return export

@@ -15,6 +15,7 @@ from django.db import models
 
 from opssentinal.events.model import Actor, Context
 from opssentinal.events.sentences import display_name
+from opssentinal.instance import server_id
 from opssentinal.query import Filter
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -47,6 +48,7 @@ class Export(models.Model):
 
     public_id = models.CharField(max_length=40, unique=True, default=new_public_id, editable=False)
     principal = models.CharField(max_length=320, db_index=True)  # such as user:7, api_key:k4fQ2mXw
+    server = models.CharField(max_length=32, default="", editable=False)  # which one makes the file and holds it
     actor_json = models.TextField()
     context_json = models.TextField()
     filter_json = models.TextField()  # canonical, as Filter.to_json writes it
@@ -122,3 +124,8 @@ def exports_folder() -> Path:
     folder = Path(settings.CONFIG.data_dir) / "exports"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def this_server() -> str:
+    """The name of the server that makes and holds the files of this data directory."""
+    return server_id(Path(settings.CONFIG.data_dir))

@@ -28,7 +28,7 @@ from opssentinal.errors import (
     Overloaded,
 )
 from opssentinal.events.model import Actor, Context, Event, Outcome, Target
-from opssentinal.exports.models import FORMATS, Export, exports_folder
+from opssentinal.exports.models import FORMATS, Export, exports_folder, this_server
 from opssentinal.ledger import reader
 from opssentinal.ledger.recording import recording
 from opssentinal.query import Filter, zone_named
@@ -111,6 +111,7 @@ def create_export(
             )
         export = Export.objects.create(
             principal=str(principal),
+            server=this_server(),
             actor_json=msgspec.json.encode(actor).decode(),
             context_json=msgspec.json.encode(context).decode(),
             filter_json=filter.to_json().decode(),
@@ -162,6 +163,12 @@ def open_export(
     try:
         file = export.path.open("rb")
     except FileNotFoundError as error:
+        if export.server != this_server():
+            raise NotFound(
+                "The file of this export lies on another server.",
+                hint="Fetch it there, where it was asked for, or export again.",
+                code="export_elsewhere",
+            ) from error
         raise NotFound("The file of this export is gone.", hint="Export again.", code="export_gone") from error
     try:
         if file.seek(0, 2) != export.bytes:
