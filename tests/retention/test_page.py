@@ -90,7 +90,7 @@ def test_what_is_scheduled_is_shown_and_cancelled(admin_client: Client) -> None:
     record_events(512, days_ago(89.5, utc_now()))  # tomorrow they are old enough
     assert admin_client.post(PAGE + "audit/", {"period": "90"}).status_code == 302
     text = admin_client.get(PAGE).content.decode()
-    assert "Keep audit events for 90 days instead of for 1 year" in text
+    assert "Keep audit events for 90 days instead of 1 year" in text
     assert "Asked for by Alice" in text
     assert "<strong>1 year</strong>" in text
     assert '<strong class="num">512 events</strong>' in text
@@ -106,10 +106,16 @@ def test_what_is_scheduled_is_shown_and_cancelled(admin_client: Client) -> None:
 def test_with_a_second_admin_the_page_asks_for_approval(admin_client: Client, admin: User) -> None:
     """The request is shown where it was made, to both admins, and asked once."""
     User.objects.create_user("carol@example.com", "correct horse battery", name="Carol", role="admin")
-    answer = admin_client.post(PAGE + "audit/", {"period": "90"}, follow=True)
+    record_events(256, days_ago(100, utc_now()))
+    asking = admin_client.post(PAGE + "audit/", {"period": "90"}).content.decode()
+    assert "Another admin has to approve it first" in asking
+    answer = admin_client.post(PAGE + "audit/", {"period": "90", "confirmed": "on"}, follow=True)
     text = answer.content.decode()
     assert "Another admin has to approve" in text
     assert "waits for another admin’s approval" in text
+    told = admin_client.get("/settings/approvals/").content.decode()
+    assert "removes the text of 256 events, the oldest recorded on" in told
+    assert "Once approved it waits 24 hours" in told
     answer = admin_client.post(PAGE + "audit/", {"period": "180"}, follow=True)
     assert "waits for approval already" in answer.content.decode()
     assert not ScheduledChange.objects.exists()

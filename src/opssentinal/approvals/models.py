@@ -9,7 +9,8 @@ from django.db import models
 
 
 class Approval(models.Model):
-    """One request. `payload` is what the executor of its `kind` needs, as JSON; `title` says it to people.
+    """One request. `payload` is what the executor of its `kind` needs, as JSON; `title` says it to people,
+    and `detail` what whoever decides should know.
 
     Of one kind and `subject` only one request waits at a time. Rows stay: they are the list of what was decided.
     """
@@ -26,6 +27,7 @@ class Approval(models.Model):
     kind = models.CharField(max_length=64)
     subject = models.CharField(max_length=128, blank=True)
     title = models.CharField(max_length=256)
+    detail = models.TextField(blank=True)
     payload = models.JSONField(default=dict)
     state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")

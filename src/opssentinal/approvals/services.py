@@ -62,11 +62,12 @@ def ask(
     user: User,
     context: Context,
     subject: str = "",
+    detail: str = "",
     now: datetime | None = None,
 ) -> Approval:
     """Ask for approval inside the caller's recording(). Raises Conflict where one for the same `subject` waits already.
 
-    `payload` is shown in the event, so it holds no secret. Changes of things that several people may ask for at once, such
+    `detail` is what whoever decides should know. `payload` is shown in the event, so it holds no secret. Changes of things that several people may ask for at once, such
     as holds, name the thing as `subject`.
     """
     if kind not in _executors:
@@ -79,8 +80,8 @@ def ask(
     ) is not None:
         raise Conflict(f"“{waiting.title}” waits for approval already.", hint="Withdraw or decide that request first.")
     approval = Approval.objects.create(
-        kind=kind, subject=subject, title=title[:256], payload=dict(payload), requested_by=user, requested_at=now,
-        expires_at=now + WAITS,
+        kind=kind, subject=subject, title=title[:256], detail=detail, payload=dict(payload), requested_by=user,
+        requested_at=now, expires_at=now + WAITS,
     )  # fmt: skip
     record(_event("approval.requested", approval, user_actor(user), context, dict(payload)))
     return approval

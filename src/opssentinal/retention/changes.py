@@ -21,7 +21,8 @@ from django.utils import timezone
 from opssentinal.approvals import services as approvals
 from opssentinal.approvals.models import Approval
 from opssentinal.errors import Conflict, InvalidInput
-from opssentinal.events.model import Actor, Change, Context, Event, Target
+from opssentinal.events.model import Actor, Change, Context, Event, Target, from_us, to_us
+from opssentinal.ledger import pruning
 from opssentinal.ledger.recording import recording
 from opssentinal.retention import policy
 from opssentinal.retention.models import ScheduledChange
@@ -60,7 +61,9 @@ def _keep(days: int | None) -> str:
 
 
 _SAFEGUARDS: Final = {
-    RETENTION: _Safeguard(is_shorter, lambda new, old: f"Keep audit events {_keep(new)} instead of {_keep(old)}", True),
+    RETENTION: _Safeguard(
+        is_shorter, lambda new, old: f"Keep audit events {_keep(new)} instead of {policy.days_text(old).lower()}", True
+    ),
     COOLDOWN: _Safeguard(
         lambda new, old: new < old,
         lambda new, old: f"Shorten the retention after {hours_text(new)} instead of {hours_text(old)}",
@@ -98,6 +101,7 @@ def choose(user: User, context: Context, field: str, value: Any, *, now: datetim
     """
     now = now or timezone.now()
     check(field, value)
+    detail = _detail(field, value, now)
     with recording() as record:
         approvals.lock()
         before = getattr(preferences(), field)
@@ -105,12 +109,31 @@ def choose(user: User, context: Context, field: str, value: Any, *, now: datetim
             if approvals.are_needed():
                 payload = {"field": field, "before": before, "after": value}
                 title = _SAFEGUARDS[field].title(value, before)
-                approvals.ask(record, APPROVAL_KIND, title, payload, user=user, context=context, subject=field, now=now)
+                approvals.ask(
+                    record, APPROVAL_KIND, title, payload, user=user, context=context, subject=field, detail=detail,
+                    now=now,
+                )  # fmt: skip
                 return Result.ASKED
             return _weaken(record, field, value, user, context, now, None)
         called_off = _call_off(record, field, user_actor(user), context, "superseded")
         change_preferences(record, user_actor(user), context, SECTION, **{field: value})
         return Result.IN_FORCE if called_off or value != before else Result.UNCHANGED
+
+
+def _detail(field: str, value: Any, now: datetime) -> str:
+    """What whoever approves should know: what a shorter retention removes, and how long it waits."""
+    if not _SAFEGUARDS[field].waits:
+        return ""
+    hours = preferences().retention_cooldown_hours
+    unit = "hour" if hours == 1 else "hours"
+    waits = f"Once approved it waits {hours:,} {unit}, in which any admin can cancel it." if hours else ""
+    if field != RETENTION or value is None:
+        return waits
+    loss = pruning.preview(to_us(policy.cutoff(now, value)))
+    oldest = "" if loss.oldest_us is None else f", the oldest recorded on {from_us(loss.oldest_us):%d %b %Y}"
+    what = "event" if loss.events == 1 else "events"
+    events = f"As it stood when asked, this removes the text of {loss.events:,} {what}{oldest}"
+    return f"{events}, less those under legal hold. {waits}".strip()
 
 
 def execute_approved(record: approvals.Record, approval: Approval, context: Context) -> None:

@@ -73,7 +73,7 @@ def release(pk: int, user: User, context: Context, *, now: datetime | None = Non
         title = f"Release the legal hold {hold.name}"
         approvals.ask(
             record, APPROVAL_KIND, title, {"hold": f"hold_{pk}", "query": hold.query}, user=user, context=context,
-            subject=str(pk), now=now,
+            subject=str(pk), detail=f"{hold.query}\n{hold.reason}", now=now,
         )  # fmt: skip
         return False
 

@@ -21,6 +21,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(max_length=64)),
                 ('subject', models.CharField(blank=True, max_length=128)),
                 ('title', models.CharField(max_length=256)),
+                ('detail', models.TextField(blank=True)),
                 ('payload', models.JSONField(default=dict)),
                 ('state', models.CharField(choices=[('waiting', 'Waiting'), ('granted', 'Approved'), ('rejected', 'Rejected'), ('withdrawn', 'Withdrawn'), ('expired', 'Expired')], default='waiting', max_length=16)),
                 ('requested_at', models.DateTimeField()),
