@@ -45,7 +45,9 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server over nine invented days, with an admin and a member."""
-    server = ServerProcess(tmp_path_factory.mktemp("browser") / "data", OPSSENTINAL_DEMO="true")
+    server = ServerProcess(
+        tmp_path_factory.mktemp("browser") / "data", OPSSENTINAL_DEMO="true", OPSSENTINAL_OUTBOUND_ALLOW="127.0.0.1"
+    )
     made = json.loads(server.command("demo", "--days", "9", "--json").stdout)
     server.command(
         "createuser", MEMBER[0], "--role", "member", "--name", "Mel Member", "--password-stdin", stdin=MEMBER[1] + "\n"
@@ -68,7 +70,7 @@ def sign_in(page: Page, account: tuple[str, str]) -> None:
     """Sign in through the page, as people do."""
     page.get_by_label("E-mail").fill(account[0])
     page.get_by_label("Password").fill(account[1])
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(lambda url: "/accounts/login/" not in url)
 
 

@@ -16,10 +16,19 @@ PAGES = {
     "audit-logs-nothing": "/insights/audit-logs/?q=actor:nobody-at-all",
     "audit-logs-empty-range": "/insights/audit-logs/?from=2001-01-01&to=2001-01-31",
     "event": "/insights/audit-logs/100/",
+    "incidents": "/insights/incidents/",
+    "incidents-filtered": "/insights/incidents/?status=open&severity=critical&q=nothing-like-it",
+    "incident-new": "/insights/incidents/new/?event=100",
+    "incident-attach": "/insights/incidents/attach/100/",
     "event-types": "/insights/event-types/",
     "exports": "/insights/exports/",
     "data-retention": "/settings/data-retention/",
+    "integrations-empty": "/settings/integrations/",
+    "integration-new": "/settings/integrations/new/",
     "api-keys": "/settings/api-keys/",
+    "users": "/settings/users/",
+    "invite": "/settings/users/new/",
+    "user": "/settings/users/1/",
     "profile": "/profile/",
     "password": "/profile/password/",
     "sessions": "/profile/sessions/",
@@ -115,7 +124,7 @@ def test_a_member_is_refused_the_log_and_the_refusal_is_in_the_log(new_page: New
     member = new_page(account=MEMBER, allow=_ON_PURPOSE)
     member.goto("/")
     expect(member).to_have_url(re.compile("/insights/event-types/$"))
-    expect(member.locator(".nav a")).to_have_text(["Event types"])
+    expect(member.locator(".nav a")).to_have_text(["Incidents", "Event types"])
     response = member.goto(PAGES["audit-logs"])
     assert response is not None and response.status == 403
     expect(member.get_by_role("heading", level=1)).to_have_text("Access denied")
