@@ -99,11 +99,3 @@ def both_schemes_without_scripts(page: Page, name: str) -> None:
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         keep(page, f"{name}-{scheme}")
-
-
-@pytest.mark.parametrize("path", [APPROVALS, RETENTION + "holds/", RETENTION + "holds/new/"])
-def test_the_pages_are_accessible(new_page: NewPage, second_admin: tuple[str, str], path: str) -> None:
-    """axe finds nothing in either scheme."""
-    page = new_page()
-    page.goto(path)
-    both_schemes(page, "protection" + path.replace("/", "-"))
