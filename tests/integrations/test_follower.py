@@ -141,7 +141,7 @@ def test_the_last_answer_is_kept(receiver: Receiver, follower: Follower) -> None
     integration = connect(receiver).integration
     deliver(follower, integration)
     delivery = Delivery.objects.get()
-    assert (delivery.status, delivery.status_code, delivery.error) == ("pending", 503, "503 Service Unavailable")
+    assert (delivery.status, delivery.status_code, delivery.error) == ("pending", 503, "503 Service Unavailable.")
     assert delivery.latency_ms is not None
     assert delivery.response.startswith("��down xxx")
     assert len(delivery.response) <= 2_000
@@ -202,7 +202,7 @@ def test_gone_pauses_at_once(receiver: Receiver, follower: Follower) -> None:
     receiver.answers.append((410, {}, b""))
     integration = connect(receiver).integration
     now = deliver(follower, integration)
-    assert (now.paused_code, now.paused_reason) == ("gone", "410 Gone")
+    assert (now.paused_code, now.paused_reason) == ("gone", "410 Gone: the receiver wants no more.")
     assert len(events("integration.paused")) == 1
 
 

@@ -190,11 +190,11 @@ def test_a_test_is_a_real_signed_request(receiver: Receiver) -> None:
     assert request.payload["data"]["events"][0]["metadata"] == {"test": True}
     assert (sent.kind, sent.status, sent.status_code, sent.response) == ("test", "delivered", 202, "thanks")
     refused = trial.send_test(made.integration.public_id, ALICE, HERE)
-    assert (refused.status, refused.error, refused.response) == ("failed", "401 Unauthorized", "who are you")
+    assert (refused.status, refused.error, refused.response) == ("failed", "401 Unauthorized.", "who are you")
     arrived, failed = events("integration.tested")
     assert (arrived.outcome, arrived.metadata["status"]) == ("success", 202)
     assert arrived.metadata["latency_ms"] == sent.latency_ms
-    assert (failed.outcome, failed.metadata["error"]) == ("failure", "401 Unauthorized")
+    assert (failed.outcome, failed.metadata["error"]) == ("failure", "401 Unauthorized.")
     assert Integration.objects.get().position == 0
 
 

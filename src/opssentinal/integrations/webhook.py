@@ -62,8 +62,11 @@ def _judged(answer: outbound.Answer, now: datetime) -> Outcome:
     # PostgreSQL keeps no NUL in a text.
     response = answer.body.decode(errors="replace").replace("\0", "�")
     asked = answer.headers.get("retry-after") if answer.status in _MAY_ASK_FOR_TIME else None
+    error = "" if answer.is_success else f"{status_text(answer.status)}."
+    if answer.status == HTTPStatus.GONE:
+        error = "410 Gone: the receiver wants no more."
     return Outcome(
-        "" if answer.is_success else status_text(answer.status),
+        error,
         answer.status,
         answer.latency_ms,
         response,

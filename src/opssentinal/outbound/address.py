@@ -132,7 +132,7 @@ def check_url(url: str) -> SplitResult:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidAddress(f"{url} is not a URL.") from error
+        raise InvalidAddress("This is not a URL.") from error
     if parts.scheme not in ("https", "http") or not host:
         raise InvalidAddress("The URL must begin with https:// and name a host.")
     if parts.username is not None or parts.password is not None:

@@ -57,7 +57,8 @@ def send(
             requests.exceptions.InvalidSchema,
             requests.exceptions.MissingSchema,
         ) as error:
-            raise InvalidAddress(f"{url} cannot be called: {error}") from error
+            # Without the URL itself, whose path may be a password.
+            raise InvalidAddress("This URL cannot be called, since it is not well formed.") from error
         except requests.Timeout as error:
             raise Unavailable(_reason(error), code="outbound_timeout") from error
         except requests.RequestException as error:
