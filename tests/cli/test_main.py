@@ -26,7 +26,7 @@ def test_the_overview_lists_the_products_commands_and_no_others(args: list[str],
     assert done.returncode == 0
     assert _listed(done.stdout) == list(COMMANDS)
     assert set(COMMANDS) == {
-        "serve", "demo", "check", "import", "search", "tail", "export", "createuser", "apikey", "fsck", "reindex",
+        "serve", "demo", "check", "import", "search", "tail", "export", "createuser", "user", "apikey", "fsck", "reindex",
         "prune", "cleanup", "migrate",
     }  # fmt: skip
     assert not (tmp_path / "data").exists()

@@ -51,7 +51,7 @@ class AccountForm(forms.Form):
         choices=Role.choices,
         initial=Role.MEMBER,
         help_text="Admins do everything. Auditors read and export the log where that is allowed. Members have their own "
-        "profile and incidents.",
+        "profile and the incidents.",
     )
     expires_at = _moment("Account ends", "From then on it cannot sign in. UTC.")
     log_from = _moment("Log from", "An auditor sees events from then on. UTC.")
