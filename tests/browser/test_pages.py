@@ -126,7 +126,7 @@ def test_a_member_is_refused_the_log_and_the_refusal_is_in_the_log(new_page: New
     """Others than admins get 403, do not see the link, and the denial is recorded."""
     member = new_page(account=MEMBER, allow=_ON_PURPOSE)
     member.goto("/")
-    expect(member).to_have_url(re.compile("/insights/event-types/$"))
+    expect(member).to_have_url(re.compile("/insights/incidents/$"))
     expect(member.locator(".nav a")).to_have_text(["Incidents", "Event types"])
     response = member.goto(PAGES["audit-logs"])
     assert response is not None and response.status == 403

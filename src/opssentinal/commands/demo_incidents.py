@@ -48,10 +48,9 @@ def add_incidents(world: World, end: datetime) -> None:
     with transaction.atomic():
         if Incident.objects.exists():
             return
-        for day, target in chosen:
-            begun = datetime.combine(day, time(hour=rng.randrange(24), minute=rng.randrange(60)), end.tzinfo)
-            # On the last day some would begin after its end.
-            opened = min(begun, end - timedelta(minutes=rng.randrange(5, 90)))
+        # Early, so that what the log has of that day came after it; never after the end.
+        begun = [datetime.combine(day, time(rng.randrange(8), rng.randrange(60)), end.tzinfo) for day, _ in chosen]
+        for opened, (_, target) in zip(sorted(min(each, end) for each in begun), chosen, strict=True):
             _add(rng, world, demo, target, opened, end, told[target.id])
         Counter.objects.update_or_create(pk=1, defaults={"last": max(_number(target) for _, target in world.incidents)})
 

@@ -55,7 +55,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "newest_query": _query([*kept, *status]) if below else "",
         "older_query": _query([*kept, *status, ("before", str(page.older))]) if page.older else "",
     }
-    return _rendered(request, "incidents/index.html", context)
+    return rendered(request, "incidents/index.html", context)
 
 
 @login_required
@@ -91,7 +91,7 @@ def create(request: HttpRequest) -> HttpResponse:
     }
     if event is not None and request.method != "POST":
         context["view_unrecorded"] = not is_page_view_recorded(request, "event")
-    return _rendered(request, "incidents/new.html", context, status=400 if form.errors else 200)
+    return rendered(request, "incidents/new.html", context, status=400 if form.errors else 200)
 
 
 @login_required
@@ -172,7 +172,7 @@ def show(
         "is_conflict": entered is not None,
         **forms_shown,
     }
-    return _rendered(request, "incidents/detail.html", context, status=status)
+    return rendered(request, "incidents/detail.html", context, status=status)
 
 
 def event_sentence(event: RecordedEvent) -> str:
@@ -190,7 +190,8 @@ def _dot(hint: str) -> str:
     return f" {hint}" if hint else ""
 
 
-def _rendered(request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+def rendered(request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    """A page with its times in the zone of the workspace, like those of the log."""
     with timezone.override(ZoneInfo(preferences().time_zone)):
         return render(request, template, context, status=status)
 
@@ -216,10 +217,8 @@ def _event_asked_for(request: HttpRequest) -> RecordedEvent | None:
 
 
 def _from_event(event: RecordedEvent | None) -> dict[str, Any]:
-    """What the form begins with."""
-    if event is None:
-        return {}
-    return {"title": event_sentence(event)[:TITLE_MAX], "tenant": event.tenant or "", "event": event.seq}
+    """What the form begins with. No tenant, even if the event has one: its keys would read what is written here."""
+    return {} if event is None else {"title": event_sentence(event)[:TITLE_MAX], "event": event.seq}
 
 
 def _lost(incident: Incident, form: EditForm) -> list[tuple[str, str, str]]:

@@ -21,8 +21,8 @@ _YEAR_S = 365 * 24 * 3600
 
 @login_required
 def start(request: HttpRequest) -> HttpResponse:
-    """Send each to the first page of their own: admins to the log, others to the catalogue."""
-    return redirect("web:log" if is_log_reader(request) else "web:event_types")
+    """Send each to the first page of their own: those who may read it to the log, others to incidents."""
+    return redirect("web:log" if is_log_reader(request) else "incidents:index")
 
 
 @require_POST
