@@ -144,6 +144,7 @@ ACCOUNT_FORMS = {
     "login": "opssentinal.workspace.forms.SignInForm",
     "change_password": "opssentinal.workspace.forms.NewPasswordForm",
     "reset_password": "opssentinal.workspace.forgotten_views.ForgottenPasswordForm",
+    "reauthenticate": "opssentinal.workspace.forms.PasswordAgainForm",
     "reset_password_from_key": "opssentinal.workspace.forms.LinkPasswordForm",
 }
 EMAIL_BACKEND = "opssentinal.workspace.mail.MailServer"

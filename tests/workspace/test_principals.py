@@ -6,9 +6,11 @@ from ipaddress import ip_network
 from types import SimpleNamespace
 
 import pytest
+from django.test import RequestFactory
 from pytest_django import Settings
 
-from opssentinal.workspace.principals import client_address, session_reference
+from opssentinal.workspace import proxies
+from opssentinal.workspace.principals import client_address, request_address, session_reference
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,33 @@ def test_the_address_is_the_nearest_one_nobody_untrusted_could_write(
     """The socket's peer, or the right-most forwarded address that is not a trusted proxy."""
     settings.CONFIG = SimpleNamespace(trusted_proxies=tuple(ip_network(n) for n in trusted.split(",") if n))
     assert client_address(peer, forwarded)[0] == address
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "headers", "noted"),
+    [
+        ("", "198.51.100.7", {}, None),
+        ("", "198.51.100.7", {"x-forwarded-for": "192.0.2.1"}, ("X-Forwarded-For", "198.51.100.7", False)),
+        ("", "198.51.100.7", {"forwarded": "for=192.0.2.1"}, ("Forwarded", "198.51.100.7", False)),
+        ("", "", {"x-forwarded-for": "192.0.2.1"}, ("X-Forwarded-For", "an unknown address", False)),
+        ("10.0.0.0/8", "10.0.0.1", {"x-forwarded-for": "192.0.2.1"}, None),
+        ("10.0.0.0/8", "10.0.0.1", {"x-forwarded-for": "192.0.2.1", "forwarded": "for=192.0.2.9"}, None),
+        ("10.0.0.0/8", "10.0.0.1", {"forwarded": "for=192.0.2.1"}, ("Forwarded", "10.0.0.1", True)),
+        ("10.0.0.0/8", "192.0.2.8", {"x-forwarded-for": "192.0.2.1"}, ("X-Forwarded-For", "192.0.2.8", False)),
+    ],
+)
+def test_a_header_that_is_not_believed_is_noted(
+    settings: Settings, trusted: str, peer: str, headers: dict[str, str], noted: tuple[str, str, bool] | None
+) -> None:
+    """From whom it came last, for the warning to admins; `Forwarded` changes no address, whoever sends it."""
+    settings.CONFIG = SimpleNamespace(trusted_proxies=tuple(ip_network(n) for n in trusted.split(",") if n))
+    proxies.forget()
+    address, _ = request_address(RequestFactory(headers=headers, REMOTE_ADDR=peer).get("/"))
+    sighting = proxies.last_sighting()
+    assert (sighting and sighting[:3]) == noted
+    if "x-forwarded-for" not in headers:
+        assert address == peer
+    proxies.forget()
 
 
 def test_the_chain_is_kept_as_received_within_bounds() -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import RequestFactory
+from django.utils import timezone
 
 from opssentinal.events.model import Actor
 from opssentinal.ledger.reader import bundles_after, head
@@ -90,14 +92,18 @@ def test_a_refused_sign_in_is_recorded_with_its_reason(
 
 
 def test_the_answer_does_not_tell_why_a_sign_in_was_refused(alice: User) -> None:
-    """Wrong password, unknown address, switched-off account and plain text: the same page at the cost of one hashing."""
+    """Wrong password, unknown address, account switched off or over, plain text: the same page at the cost of one hashing."""
     User.objects.create_user("carol@example.com", PASSWORD, is_active=False)
+    User.objects.create_user("dora@example.com", PASSWORD)
+    User.objects.filter(email="dora@example.com").update(expires_at=timezone.now() - timedelta(days=1))
     answers, costs = set(), set()
     for typed, password in [
         ("alice@example.com", "wrong"),
         ("nobody@example.com", PASSWORD),
         ("carol@example.com", PASSWORD),
         ("carol@example.com", "wrong"),
+        ("dora@example.com", PASSWORD),
+        ("dora@example.com", "wrong"),
         ("not an address", PASSWORD),
     ]:
         before = CountingHasher.hashings

@@ -7,11 +7,12 @@ from typing import Any
 from allauth.account.forms import ResetPasswordForm
 from allauth.account.views import PasswordResetView
 from django import forms
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
+from opssentinal.errors import Overloaded
 from opssentinal.workspace.forgotten import ask_for_link
 from opssentinal.workspace.mail import is_configured
 from opssentinal.workspace.models import EMAIL_MAX
@@ -48,3 +49,13 @@ class ForgottenPassword(PasswordResetView):
         if not is_configured():
             return render(request, "account/password_reset.html", {"form": None})
         return super().dispatch(request, *args, **kwargs)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        try:
+            response: HttpResponse = super().form_valid(form)
+        except Overloaded as error:
+            form.add_error(None, str(error))
+            response = self.render_to_response(self.get_context_data(form=form))
+            response.status_code = error.status
+            response.headers["Retry-After"] = str(error.retry_after_s)
+        return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.forms import ChangePasswordForm, LoginForm, ResetPasswordKeyForm
+from allauth.account.forms import ChangePasswordForm, LoginForm, ReauthenticateForm, ResetPasswordKeyForm
 from django import forms
 from django.contrib.auth.password_validation import password_validators_help_text_html
 
@@ -22,11 +22,21 @@ class SignInForm(LoginForm):
             widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
         )
         self.fields["password"].widget.attrs.pop("placeholder", None)
+        self.fields["password"].help_text = ""  # the page itself says who can help
         self.order_fields(["login", "password"])
 
     def clean_login(self) -> str:
         """Accounts are found by the lower-case address."""
         return str(super().clean_login()).lower()
+
+
+class PasswordAgainForm(ReauthenticateForm):
+    """The password of somebody who is signed in and about to change something that matters."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].widget.attrs = {"autocomplete": "current-password", "autofocus": True}
+        self.fields["password"].help_text = ""
 
 
 class NewPasswordForm(ChangePasswordForm):
