@@ -16,7 +16,7 @@ from opssentinal.workspace.models import Role
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 # RFC 6749, Section 3.3.
 _SCOPES = re.compile(r"[!#-\[\]-~]+( [!#-\[\]-~]+)*")
-NO_ROLE = "None: refuse the sign-in"
+NO_ROLE = "none"
 _SPARE_RULES = 3
 
 
@@ -87,8 +87,7 @@ class AccountsForm(forms.Form):
     )
     default_role = forms.ChoiceField(
         label="Role without a matching rule",
-        required=False,
-        choices=[("", NO_ROLE), *Role.choices],
+        choices=[*Role.choices, (NO_ROLE, "None: refuse the sign-in")],
     )
 
     @classmethod
@@ -98,16 +97,21 @@ class AccountsForm(forms.Form):
             initial={
                 "domains": "\n".join(row.domains),
                 "provisions": row.provisions,
-                "default_role": row.default_role,
+                "default_role": row.default_role or NO_ROLE,
             }
         )
+
+    def clean_default_role(self) -> str:
+        """None is stored as nothing."""
+        chosen = str(self.cleaned_data["default_role"])
+        return "" if chosen == NO_ROLE else chosen
 
     def clean_domains(self) -> list[str]:
         """In lower case, each once."""
         domains = list(dict.fromkeys(self.cleaned_data["domains"].lower().replace(",", " ").split()))
         for domain in domains:
             if not _DOMAIN.fullmatch(domain):
-                raise forms.ValidationError(f"{domain} is not a domain, such as example.com.")
+                raise forms.ValidationError(f"“{domain}” is not a domain, such as example.com.")
         return domains
 
 

@@ -22,8 +22,8 @@ from opssentinal.workspace.accounts import account_event, change_role, created, 
 from opssentinal.workspace.adapters import AccountAdapter
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import anonymous_actor, request_context, user_actor
+from opssentinal.workspace.sign_in import SINGLE_SIGN_ON
 
-METHOD = "sso"
 Record = Callable[[Event], None]
 
 
@@ -122,7 +122,7 @@ def _sign_in(request: HttpRequest, row: OIDCProvider, claims: Claims) -> None:
         else:
             Identity.objects.filter(pk=chosen.identity.pk).update(used_at=timezone.now())
         kept = _with_role(record, row, user, chosen, by, context)
-        record_authentication(request, user, method=METHOD, provider=row.name)
+        record_authentication(request, user, method=SINGLE_SIGN_ON, provider=row.name)
         adapter.open_session(record, request, user, **_said(row), **kept)
 
 
@@ -169,4 +169,4 @@ def _provider_actor(row: OIDCProvider) -> Actor:
 
 
 def _said(row: OIDCProvider) -> dict[str, Any]:
-    return {"method": METHOD, "provider": row.name}
+    return {"method": SINGLE_SIGN_ON, "provider": row.name}

@@ -191,11 +191,11 @@ class AccountAdapter(DefaultAccountAdapter):
         return super().pre_login(request, user, **kwargs)
 
     def _refuse_if_over(self, request: HttpRequest, user: User) -> None:
-        """Record and turn away an account that is switched off or over, also between two steps of signing in.
+        """Record and turn away an account that is switched off, over, or to come through single sign-on only.
 
-        With a password it does not come so far: that is answered like a wrong one.
+        Also between two steps of signing in. With a password it does not come so far: that is answered like a wrong one.
         """
-        if user.can_sign_in:
+        if user.can_sign_in and not password_refusal()(user):
             return
         method = proof_of(request, user)["method"]
         clear_login(request)

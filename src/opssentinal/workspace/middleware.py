@@ -18,6 +18,7 @@ from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import user_agent
 from opssentinal.workspace.public_url import public_origin
 from opssentinal.workspace.second_factor import has_second_factor, is_required
+from opssentinal.workspace.sign_in import is_vouched_for
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 ACTIVITY_INTERVAL_S = 60
@@ -54,7 +55,10 @@ class OriginCheck(CsrfViewMiddleware):
 
 
 class SecondFactorFirst:
-    """Whoever must have a second factor and has none is led to setting it up, from every other page."""
+    """Whoever must have a second factor and has none is led to setting it up, from every other page.
+
+    Not in a session through single sign-on: the requirement is about passwords.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
@@ -66,6 +70,7 @@ class SecondFactorFirst:
             and not request.path.startswith(_OPEN_BEFORE_SECOND_FACTOR)
             and is_required(user)
             and not has_second_factor(user)
+            and not is_vouched_for(request, user)
         ):
             return redirect("mfa_index")
         return self._get_response(request)

@@ -1,6 +1,6 @@
-"""Why a right password may still not sign an account in: a rule that a room above the workspace brings at start.
+"""Why a right password or passkey may still not sign an account in: a rule that a room above the workspace brings at start.
 
-Single sign-on does, where only admins keep their passwords; the workspace itself knows nothing of it.
+Single sign-on does, where only admins keep them; the workspace itself knows nothing of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opssentinal.workspace.models import User
 
-# The reason that login.failure tells for an account, such as "sso_required"; None where its password counts.
+# The reason that login.failure tells for an account, such as "sso_required"; None where they count.
 Refusal = Callable[["User"], str | None]
 
 _makers: list[Callable[[], Refusal]] = []

@@ -15,6 +15,7 @@ from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import anonymous_actor, request_context, user_actor
 
 SECOND_FACTOR = "mfa"  # as django-allauth calls it
+SINGLE_SIGN_ON = "sso"
 
 
 def proof_of(request: HttpRequest, user: User) -> dict[str, str]:
@@ -30,6 +31,11 @@ def proof_of(request: HttpRequest, user: User) -> dict[str, str]:
     if records[-1].get("passwordless"):
         return {"method": "passkey"}
     return {"method": method, "second_factor": str(records[-1]["type"])}
+
+
+def is_vouched_for(request: HttpRequest, user: User) -> bool:
+    """Whether this session came through single sign-on: second factors are then the provider's business."""
+    return any(record["method"] == SINGLE_SIGN_ON for record in get_authentication_records(request, user))
 
 
 def record_failure(request: HttpRequest, user: User | None, method: str, reason: str, typed: str = "") -> None:
