@@ -93,10 +93,13 @@ def test_a_failed_verification_is_recorded_as_one(cli: Cli, data_dir: Path) -> N
 
 
 def test_a_cleanup_is_recorded(cli: Cli) -> None:
-    """cleanup leaves its counts."""
+    """cleanup leaves all of its counts; its dry run leaves nothing."""
+    assert cli("cleanup", "--dry-run").returncode == 0
+    assert _events(cli, "cleanup.finished") == []
     assert cli("cleanup").returncode == 0
     (event,) = _events(cli, "cleanup.finished")
-    assert (event["actor"]["type"], event["metadata"]) == ("os_user", {"sessions": 0, "exports": 0})
+    counts = dict.fromkeys(("sessions", "exports", "deliveries", "incidents"), 0)
+    assert (event["actor"]["type"], event["metadata"]) == ("os_user", counts)
 
 
 def test_reading_goes_on_when_nothing_can_be_written(cli: Cli, data_dir: Path) -> None:
