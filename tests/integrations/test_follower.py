@@ -217,11 +217,15 @@ def test_a_refused_address_pauses_at_once(receiver: Receiver, follower: Follower
 
 
 def test_a_secret_of_another_server_key_pauses_at_once(receiver: Receiver, follower: Follower) -> None:
-    """Where the secret cannot be read, nothing goes out unsigned."""
+    """Where the secret cannot be read, nothing goes out unsigned; a new one gets it going again."""
     integration = connect(receiver).integration
     Integration.objects.update(secret="gAAAAA")
     assert deliver(follower, integration).paused_code == "secret"
     assert receiver.received == []
+    made = services.rotate_secret(integration.public_id, 1, 24, ALICE, HERE)
+    services.resume(integration.public_id, ALICE, HERE)
+    deliver(follower, integration)
+    assert receiver.received[0].is_signed_with(made.secret)
 
 
 def test_a_receiver_that_is_not_there(receiver: Receiver, follower: Follower) -> None:

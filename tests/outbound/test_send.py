@@ -232,6 +232,26 @@ def test_a_hanging_resolver_ends(allow: Allow, monkeypatch: pytest.MonkeyPatch) 
     assert caught.value.code == "outbound_timeout"
 
 
+def test_a_slow_resolver_uses_up_the_same_time(
+    serve: Serve, allow: Allow, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One deadline stands over resolving, connecting and reading: they do not each have the whole of it."""
+    allow("127.0.0.1")
+    server = serve(_trickle(b"HTTP/1.1 200 OK\r\n\r\n"))
+    resolver("hooks.example", [["127.0.0.1"]])
+    quick = socket.getaddrinfo
+
+    def slow(*args: object, **options: object) -> object:
+        threading.Event().wait(2)
+        return quick(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match="no whole answer"):
+        outbound.send("GET", f"http://hooks.example:{server.port}/", timeout_s=3)
+    assert time.monotonic() - begun < 4.5
+
+
 def test_a_large_answer_is_cut(serve: Serve, allow: Allow) -> None:
     """No more of a body is kept than asked for, and an endless one is not read to its end; a session calls it an error."""
     allow("127.0.0.1")

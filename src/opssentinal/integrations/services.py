@@ -12,14 +12,14 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from opssentinal import outbound
-from opssentinal.errors import Conflict, Forbidden, InvalidInput, InvalidQuery, NotFound
+from opssentinal.errors import Conflict, Forbidden, InvalidInput, InvalidQuery, NotFound, Unavailable
 from opssentinal.events.model import Actor, Change, Context, Event, Target
 from opssentinal.integrations import deliveries, signature
 from opssentinal.integrations.models import BATCH_EVENTS_MAX, NAME_MAX, URL_MAX, Integration
 from opssentinal.ledger.reader import head
 from opssentinal.ledger.recording import recording
 from opssentinal.query import format, parse
-from opssentinal.workspace.encryption import encrypt
+from opssentinal.workspace.encryption import decrypt, encrypt
 from opssentinal.workspace.preferences import HIDDEN
 
 OVERLAP_HOURS_MAX = 24 * 30
@@ -119,7 +119,9 @@ def rotate_secret(public_id: str, version: int, overlap_hours: int, actor: Actor
         integration = _locked(public_id)
         if integration.secret_version != version:
             raise Conflict("The secret has been replaced meanwhile. The new one was shown once.")
-        until = now + timedelta(hours=overlap_hours) if overlap_hours else None
+        # One that was stored under another server key could sign nothing, and would hold up the new one.
+        overlaps = overlap_hours > 0 and _is_readable(integration.secret)
+        until = now + timedelta(hours=overlap_hours) if overlaps else None
         integration.old_secret, integration.old_secret_until = (integration.secret if until else "", until)
         integration.secret = stored
         integration.secret_version += 1
@@ -202,6 +204,14 @@ def delete_integration(public_id: str, actor: Actor, context: Context) -> Integr
         record(_event("integration.deleted", integration, actor, context, metadata=_facts(integration)))
         integration.delete()
     return integration
+
+
+def _is_readable(stored: str) -> bool:
+    try:
+        decrypt(stored)
+    except Unavailable:
+        return False
+    return True
 
 
 def _locked(public_id: str) -> Integration:

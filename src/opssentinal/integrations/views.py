@@ -48,7 +48,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def create(request: HttpRequest) -> HttpResponse:
     """The form; the answer to sending it is the one page that shows the secret."""
-    form = WebhookForm(request.POST or None)
+    form = WebhookForm(request.POST if request.method == "POST" else None)
     public_id = _chosen_id(request)
     if request.method == "POST" and public_id is None:
         form.add_error(None, "This form was not complete. Nothing has been created: send it again.")

@@ -33,8 +33,6 @@ class Route:
         self._port = parts.port or _DEFAULT_PORTS[parts.scheme]
         self._deadline = time.monotonic() + timeout_s
         self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(timeout_s, self._expire)
-        self._timer.daemon = True
         self._places: list[tuple[Any, ...]] = []
 
     def __enter__(self) -> Self:
@@ -42,6 +40,8 @@ class Route:
         self._places = _resolve(self.host, self._port, min(CONNECT_S, self.remaining_s))
         for *_, place in self._places:
             check_address(self.host, _address(place), is_plain=self._is_plain)
+        self._timer = threading.Timer(self.remaining_s, self._expire)
+        self._timer.daemon = True
         self._timer.start()
         self._token = current.set(self)
         return self
@@ -66,6 +66,7 @@ class Route:
         """Connect to the first checked address that answers; never to a name. Raises OSError."""
         failure: OSError = OSError(f"{self.host} has no address")
         for family, kind, protocol, _, place in self._places:
+            self._check_time()
             connection = socket.socket(family, kind, protocol)
             try:
                 connection.settimeout(min(CONNECT_S, self.remaining_s))
@@ -75,12 +76,17 @@ class Route:
                     raise ConnectionRefusedError(f"{place[0]} led to another address, {connection.getpeername()[0]}")
                 # A second handle on the same connection: TLS takes the first one over.
                 self._sockets.append(connection.dup())
+                self._check_time()  # the timer may have gone off just before it could see this one
             except OSError as error:
                 connection.close()
                 failure = error
             else:
                 return connection
         raise failure
+
+    def _check_time(self) -> None:
+        if self.is_over:
+            raise TimeoutError(f"{self.host} does not answer in time")
 
     def _expire(self) -> None:
         for watched in list(self._sockets):
