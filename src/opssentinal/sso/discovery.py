@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import requests
 
 from opssentinal.errors import InvalidInput, Unavailable
-from opssentinal.outbound import check_url, session
+from opssentinal.outbound import Refused, check_url, session
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -64,7 +64,10 @@ def fetch_json(url: str, **headers: str) -> dict[str, Any]:
 
 
 def _check_issuer(issuer: str) -> None:
-    parts = check_url(issuer)
+    try:
+        parts = check_url(issuer)
+    except Refused as error:
+        raise InvalidInput(str(error)) from error
     if parts.query or parts.fragment or "?" in issuer or "#" in issuer:
         raise InvalidInput("An issuer has no query and no fragment.")
     if parts.path.rstrip("/").endswith(WELL_KNOWN):
@@ -74,7 +77,7 @@ def _check_issuer(issuer: str) -> None:
 def _check_endpoint(issuer: str, name: str, url: str) -> None:
     try:
         parts = check_url(url)
-    except (InvalidInput, requests.RequestException) as error:
+    except (InvalidInput, Refused) as error:
         raise InvalidInput(f"The provider's {name} cannot be used: {error}") from error
     home = urlsplit(issuer)
     # Browsers are sent to the authorization endpoint, which no request of ours checks: plain http only where the issuer,
