@@ -13,6 +13,7 @@ import pytest
 from django.test import Client
 
 from opssentinal.ledger.reader import bundles_after
+from opssentinal.sso.models import OIDCProvider
 from opssentinal.workspace.models import User
 from tests.users.conftest import LIST, page
 from tests.workspace.conftest import away, browser, events, sign_in, signed_in
@@ -108,6 +109,21 @@ def test_nobody_makes_a_link_for_their_own_account(admin: Client, alice: User) -
     answer = admin.post(page(alice, "link/"), follow=True)
     assert "This is your own account" in answer.content.decode()
     assert events("user.link_issued") == []
+
+
+def test_who_needs_no_password_gets_no_link(admin: Client, alice: User) -> None:
+    """While single sign-on is required of all but admins, members are invited without a link, and admins with one."""
+    OIDCProvider.objects.create(name="Example", issuer="https://sso.example.com", is_enabled=True, is_required=True)
+    answer = invite(admin)
+    assert answer.status_code == 201
+    assert "needs no link" in answer.content.decode()
+    assert 'id="link"' not in answer.content.decode()
+    carol = User.objects.get(email="carol@example.com")
+    assert events("user.created")[-1].targets[0].id == f"user_{carol.pk}"
+    assert "needs no link" in admin.post(page(carol, "link/"), follow=True).content.decode()
+    assert page(carol, "link/") not in admin.get(page(carol)).content.decode()
+    assert events("user.link_issued") == []
+    assert link_in(invite(admin, "dora@example.com", role="admin"))
 
 
 @pytest.mark.parametrize("table", ["ledger_head", "workspace_user"])

@@ -158,6 +158,7 @@ def _facts(request: HttpRequest, user: User, form: AccountForm) -> dict[str, Any
         "is_own": user == request.user,
         "has_link": has_link(user),
         "has_second_factor": second_factor.has_second_factor(user),
+        "refusal_to_link": services.refusal_to_link(user, request_actor(request)),
         "refusal_to_deactivate": services.refusal_to_deactivate(user, request_actor(request)),
         "sessions": [
             {"session": one, "browser": browser_name(one.user_agent)} for one in live_sessions(user)[:SESSIONS_MAX]

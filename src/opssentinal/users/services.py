@@ -25,7 +25,7 @@ OWN_SECOND_FACTOR = "This is your own account. Change your second factor under P
 
 
 class IssuedLink(NamedTuple):
-    """A link just made. `url` exists here only: it is shown once and stored nowhere.
+    """A link just made. `url` exists here only: it is shown once and stored nowhere; "" where a password is of no use.
 
     `is_mailed` tells whether a mail server took it, `mail_failure` why it did not; neither where none is set up.
     """
@@ -42,15 +42,17 @@ def invite(
 ) -> IssuedLink:
     """Create an account without a password and a link to set one; record user.created and user.link_issued.
 
-    `limits` are expires_at, log_from and log_until. Raises ValidationError (by field) and Conflict.
+    No link is made for who signs in without a password, as with single sign-on. `limits` are expires_at, log_from and log_until. Raises ValidationError (by field) and Conflict.
     """
     user = accounts.new_account(email=email, name=name, role=role, password=None, **limits)
-    by_mail = mail.is_configured()
+    needs_link = not accounts.refusal_to_link(user)
+    by_mail = needs_link and mail.is_configured()
     with recording() as record:
         accounts.insert_account(user)
         record(accounts.created(user, actor, context, invited=True))
-        url = _link(record, user, actor, context, "invitation", by_mail)
-    return _mailed(IssuedLink(user, url, "invitation"), actor) if by_mail else IssuedLink(user, url, "invitation")
+        url = _link(record, user, actor, context, "invitation", by_mail) if needs_link else ""
+    issued = IssuedLink(user, url, "invitation")
+    return _mailed(issued, actor) if by_mail else issued
 
 
 def issue_link(user: User, actor: Actor, context: Context, *, by_mail: bool = True) -> IssuedLink:
@@ -118,6 +120,11 @@ def refusal_to_deactivate(user: User, actor: Actor) -> str:
     if user_actor(user).id == actor.id:
         return OWN_DEACTIVATION
     return accounts.LAST_ADMIN if accounts.is_last_admin(user) else ""
+
+
+def refusal_to_link(user: User, actor: Actor) -> str:
+    """Why this person cannot make a link for this account; "" if they can."""
+    return OWN_LINK if user_actor(user).id == actor.id else accounts.refusal_to_link(user)
 
 
 def _link(record: accounts.Record, user: User, actor: Actor, context: Context, purpose: Purpose, by_mail: bool) -> str:

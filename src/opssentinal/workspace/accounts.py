@@ -22,6 +22,7 @@ from opssentinal.events.model import Actor, Change, Context, Event
 from opssentinal.ledger.recording import recording
 from opssentinal.workspace.links import Purpose, end_links, has_link, link_end, password_link
 from opssentinal.workspace.models import Role, SetupToken, User
+from opssentinal.workspace.password_refusal import password_refusal
 from opssentinal.workspace.principals import user_target
 from opssentinal.workspace.sessions import end_all
 
@@ -181,14 +182,23 @@ def issue_link(
     that a stranger cannot make it void. `sent_by` is "email" where it is only sent, "link" where whoever made it sees it. The
     URL must be shown to nobody else and stand in no log. Raises Conflict for an account that could not sign in with it.
     """
-    if not locked(user).can_sign_in:
-        raise Conflict("This account may not sign in now, so no link would work.", code="account_off")
+    if refusal := refusal_to_link(locked(user)):
+        raise Conflict(refusal, code="no_link")
     if purpose != "forgotten" or not has_link(user):
         user.link_expires_at = link_end()
         user.save(update_fields=["link_expires_at"])
     said = {"purpose": purpose, "sent_by": sent_by, "expires_at": _plain(user.link_expires_at)}
     record(account_event("user.link_issued", user, actor, context, metadata=said))
     return password_link(user)
+
+
+def refusal_to_link(user: User) -> str:
+    """Why a link to set a password would not let this account in; "" if it would."""
+    if not user.can_sign_in:
+        return "This account may not sign in now, so a link would not work."
+    if password_refusal()(user):
+        return "This account signs in without a password, so it needs no link."
+    return ""
 
 
 def revoke_links(record: Record, user: User, actor: Actor, context: Context) -> bool:
