@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 
 from opssentinal.errors import InvalidInput, NotFound, OpsSentinalError, TooLarge, Unavailable
@@ -57,6 +57,8 @@ def as_our_error(error: Exception) -> OpsSentinalError:
     """The error of ours that says what went wrong; what nobody foresaw is logged and becomes a plain 500."""
     if isinstance(error, OpsSentinalError):
         return error
+    if isinstance(error, Http404):
+        return NotFound("There is nothing at this address.", hint="See /api/v1/docs.")
     if isinstance(error, RequestDataTooBig):
         return TooLarge("The body is too large.")
     if isinstance(error, SuspiciousOperation):

@@ -43,7 +43,7 @@ def create(request: HttpRequest) -> HttpResponse:
 
     The same form sent again leads to the list, which has the key without its token.
     """
-    form = APIKeyForm(request.POST or None)
+    form = APIKeyForm(request.POST if request.method == "POST" else None)
     public_id = _chosen_id(request)
     if request.method == "POST" and public_id is None:
         form.add_error(None, "This form was not complete. Nothing has been created: send it again.")

@@ -42,6 +42,6 @@ urlpatterns = [
     path("accounts/reauthenticate/", allauth_views.reauthenticate, name="account_reauthenticate"),
     *SECOND_STEP,
     path("profile/second-factor/", include(FACTORS)),
-    path("profile/password/", allauth_views.password_change, name="account_change_password"),
+    path("profile/password/", views.password, name="account_change_password"),
     path("profile/sessions/", views.sessions, name="usersessions_list"),
 ]

@@ -99,6 +99,17 @@ def sessions(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
+@login_required
+def password(request: HttpRequest) -> HttpResponse:
+    """Change one's own password; an account that has none, such as one of single sign-on, is told so."""
+    if not _account(request).has_usable_password():
+        messages.info(request, "Your account has no password: you sign in another way.")
+        return redirect("workspace:profile")
+    response: HttpResponse = allauth_views.password_change(request)
+    return response
+
+
+@never_cache
 @sensitive_post_parameters("password1", "password2")
 def password_by_link(request: HttpRequest, uidb36: str, key: str) -> HttpResponse:
     """Set a password with a one-time link. allauth keeps the token in the session and goes on without it in the address."""
