@@ -195,6 +195,7 @@ class Feed:
     def _follow(self) -> None:
         """One turn: forget what was pruned, bring what is new, and exchange the file where one is ready."""
         self._exchange()
+        self._index.check_file()
         store = self._index.store
         head = reader.head()
         self.ledger_size = head.size

@@ -27,6 +27,7 @@ class Index:
         self._opener = opener
         self._changed = threading.Condition()
         self._store: SearchStore | None = None
+        self._file: tuple[int, int] | None = None
         self._readers = 0
         self._is_exchanging = False
 
@@ -43,11 +44,23 @@ class Index:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            self._store = self._opener(self.path)
+            self._use()
         except Corrupt as reason:
             _log.warning("The search index cannot be used and is built again from the ledger: %s", reason)
             remove(self.path)
-            self._store = self._opener(self.path)
+            self._use()
+
+    def _use(self) -> None:
+        self._store = self._opener(self.path)
+        self._file = _identity(self.path)
+
+    def check_file(self) -> None:
+        """Raise Corrupt if the file that is open is not the one under its name any more, or was emptied.
+
+        Somebody removed it or put a backup in its place: the engine would go on in a file that is gone at the next start.
+        """
+        if self._store is not None and _identity(self.path) != self._file:
+            raise Corrupt("The file of the index was removed or exchanged while it was in use.")
 
     @contextmanager
     def reading(self) -> Iterator[SearchStore]:
@@ -72,7 +85,7 @@ class Index:
                 self._store.close()
                 self._store = None
             remove(self.path)
-            self._store = self._opener(self.path)
+            self._use()
 
     def replace(self, made: Path, patience_s: float = 0.0) -> bool:
         """Put the closed index file `made` in the place of the present one; False where somebody still reads it.
@@ -90,7 +103,7 @@ class Index:
                     self._store = None
                 _log_of(self.path).unlink(missing_ok=True)  # it belongs to the old file
                 made.replace(self.path)
-                self._store = self._opener(self.path)
+                self._use()
                 return True
             finally:
                 self._is_exchanging = False
@@ -102,6 +115,15 @@ class Index:
             if self._store is not None:
                 self._store.close()
                 self._store = None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of the same name; None where there is none, or nothing in it."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return (status.st_dev, status.st_ino) if status.st_size else None
 
 
 def remove(path: Path) -> None:
