@@ -259,6 +259,15 @@ def test_a_test_that_fails_says_why_and_counts_for_nothing(op: OpenIDProvider, a
     assert not OIDCProvider.objects.get().is_tested
 
 
+def test_a_test_begins_at_the_public_address(op: OpenIDProvider, alice: User) -> None:
+    """At another host name the answer would find no session: the page says where to go instead."""
+    connect(op)
+    client = admin()
+    page = client.post(PAGE + "test/", headers={"host": "localhost:8000"}, follow=True).content.decode()
+    assert "Open this page at http://127.0.0.1:8000" in page
+    assert events("oidc.tested") == []
+
+
 def test_a_test_of_a_provider_that_is_down_says_so(op: OpenIDProvider, alice: User) -> None:
     """It fails before the browser goes anywhere."""
     connect(op)

@@ -8,8 +8,8 @@ from allauth.account.utils import get_next_redirect_url
 from allauth.core.internal import ratelimit
 from allauth.decorators import rate_limit
 from django.core.cache import cache
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, resolve_url
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
@@ -39,7 +39,7 @@ def start(request: HttpRequest, provider_id: int) -> HttpResponse:
         raise Http404
     next_url = get_next_redirect_url(request) or ""
     if request.user.is_authenticated:
-        return redirect(next_url or _AFTER)
+        return HttpResponseRedirect(next_url or _AFTER)
     if not is_at_home(request):
         login = public_link(reverse("account_login"))
         return leave(request, public_url(), f"{login}?{urlencode({'next': next_url})}" if next_url else login)
@@ -62,14 +62,14 @@ def callback(request: HttpRequest, provider_id: int) -> HttpResponse:
     if begun.purpose == protocol.TEST:
         return _finish_test(request, row, begun)
     if request.user.is_authenticated:  # signed in in another tab meanwhile
-        return redirect(resolve_url(begun.next_url or _AFTER))
+        return HttpResponseRedirect(begun.next_url or _AFTER)
     try:
         if not row.is_enabled:
             raise SignInRefused("switched_off")
         signing_in.sign_in(request, row, protocol.verified_claims(request, row, begun))
     except SignInRefused as refused:
         return _refuse(request, row, refused)
-    return redirect(resolve_url(begun.next_url or _AFTER))
+    return HttpResponseRedirect(begun.next_url or _AFTER)
 
 
 def _finish_test(request: HttpRequest, row: OIDCProvider, begun: Begun) -> HttpResponse:

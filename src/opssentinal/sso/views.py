@@ -19,10 +19,12 @@ from opssentinal.sso.discovery import discover
 from opssentinal.sso.forms import AccountsForm, ConnectionForm, RuleFormSet, entered_rules, rule_forms
 from opssentinal.sso.models import Identity, OIDCProvider
 from opssentinal.sso.pages import leave
+from opssentinal.sso.provider import is_at_home
 from opssentinal.sso.refusal import SignInRefused
 from opssentinal.sso.testing import TEST_RESULT, Finding, record_result
 from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.principals import request_actor, request_context
+from opssentinal.workspace.public_url import public_url
 
 IDENTITIES_PER_PAGE = 50
 
@@ -99,6 +101,9 @@ def switch(request: HttpRequest) -> HttpResponse:
 def test(request: HttpRequest) -> HttpResponse:
     """Begin a test: the admin goes to the provider and comes back, and nobody is signed in."""
     row = _existing()
+    if not is_at_home(request):
+        messages.error(request, f"Open this page at {public_url()}: the provider sends browsers back there.")
+        return redirect("sso:index")
     try:
         return leave(request, row.name, protocol.authorization_url(request, row, protocol.TEST))
     except SignInRefused as refused:
