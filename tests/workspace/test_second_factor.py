@@ -6,22 +6,32 @@ import base64
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.account.internal.flows.login import record_authentication
+from allauth.core.context import request_context as allauth_request
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.models import Authenticator
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.messages.storage.fallback import FallbackStorage
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
+from django.utils import timezone
 
 from opssentinal.events.model import Change, Context
 from opssentinal.ledger.recording import recording
+from opssentinal.workspace.adapters import AccountAdapter
 from opssentinal.workspace.models import User
+from opssentinal.workspace.password_refusal import _makers, add_password_refusal
 from opssentinal.workspace.preferences import update_preferences
 from opssentinal.workspace.principals import user_actor
 from opssentinal.workspace.second_factor import has_second_factor, reset
@@ -365,6 +375,49 @@ def test_a_reset_that_cannot_be_recorded_leaves_the_factors(alice: User, bob: Us
     with broken_ledger(), pytest.raises(Exception, match="ledger_head"), recording() as record:
         reset(record, bob, user_actor(alice), Context())
     assert has_second_factor(bob)
+
+
+@pytest.fixture
+def no_passwords() -> Iterator[None]:
+    """As where single sign-on is required of everybody."""
+    add_password_refusal(rule := lambda: lambda user: "sso_required")
+    yield
+    _makers.remove(rule)
+
+
+def test_who_signs_in_elsewhere_can_set_up_a_factor(alice: User, request: pytest.FixtureRequest) -> None:
+    """A password that would not sign in proves nothing here either, and is not asked for; a factor then is."""
+    client = signed_in()
+    request.getfixturevalue("no_passwords")
+    key = key_shown(client)
+    assert client.post(ROOT + "app/add/", {"code": code(key)}).status_code == 302
+    assert has_second_factor(alice)
+    assert client.post(ROOT + "app/remove/")["Location"].startswith(ROOT + "prove/")
+    assert has_second_factor(alice)
+
+
+@pytest.mark.parametrize("reason", ["inactive", "expired", "sso_required"])
+def test_a_passkey_does_not_open_what_a_password_may_not(
+    alice: User, request: pytest.FixtureRequest, reason: str
+) -> None:
+    """An account that is off, over, or has to come through single sign-on: recorded with the method, and not let in."""
+    match reason:
+        case "inactive":
+            alice.is_active = False
+        case "expired":
+            alice.expires_at = timezone.now() - timedelta(days=1)
+        case "sso_required":
+            request.getfixturevalue("no_passwords")
+    visit = RequestFactory().post("/accounts/passkey/")
+    visit.session, visit.user = SessionStore(), AnonymousUser()
+    visit._messages = FallbackStorage(visit)  # type: ignore[attr-defined]
+    record_authentication(visit, alice, "mfa", id=1, type="webauthn", passwordless=True)
+    with allauth_request(visit), pytest.raises(ImmediateHttpResponse) as refused:
+        AccountAdapter(visit).login(visit, alice)
+    assert refused.value.response["Location"] == "/accounts/login/"
+    (event,) = events()
+    assert (event.action, event.metadata) == ("login.failure", {"method": "passkey", "reason": reason})
+    assert Session.objects.count() == 0
 
 
 NONSENSE: list[Any] = [

@@ -191,16 +191,31 @@ class AccountAdapter(DefaultAccountAdapter):
         return super().pre_login(request, user, **kwargs)
 
     def _refuse_if_over(self, request: HttpRequest, user: User) -> None:
-        """Record and turn away an account that is switched off, over, or to come through single sign-on only.
+        """Record and turn away who may not sign in like this, also between two steps of signing in.
 
-        Also between two steps of signing in. With a password it does not come so far: that is answered like a wrong one.
+        That is an account that is switched off or over, and a passkey where passwords are refused. With a password it does
+        not come so far: that is answered like a wrong one.
         """
-        if user.can_sign_in and not password_refusal()(user):
-            return
         method = proof_of(request, user)["method"]
+        refused = password_refusal()(user) if method == "passkey" else None
+        if user.can_sign_in and not refused:
+            return
         clear_login(request)
         record_failure(request, user, method, _reason(user))
+        messages.error(request, "This account cannot sign in like this now.")
         raise ImmediateHttpResponse(self.respond_user_inactive(request, user))
+
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        """Ways to prove once more who one is: a password only where it would sign in as well."""
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        if user.is_authenticated and password_refusal()(user):
+            methods = [method for method in methods if method["id"] != "reauthenticate"]
+        return methods
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """Not of an account that has nothing to prove it with here, since it signs in elsewhere."""
+        has_way = bool(self.get_reauthentication_methods(allauth_context.request.user))
+        return has_way and bool(super().is_reauthentication_required(app=app, **kwargs))
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
         """An account switched off between two steps of signing in starts again."""
