@@ -18,7 +18,7 @@ TYPES = (
         action="user.updated",
         category="user_management",
         title="User updated",
-        description="A profile field of an account changed, or its password.",
+        description="A profile field of an account changed, its password, or its second factor, passkeys or recovery codes.",
         sentence="{actor} updated {changes} of {target}",
         example=example("user.updated", BOB, changes=[{"field": "name", "before": "Bob", "after": "Robert"}]),
     ),
