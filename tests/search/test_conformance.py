@@ -261,16 +261,16 @@ def test_seen_actions(opened: Callable[[], SearchStore]) -> None:
     """Every action that occurs is listed with its count and its first and last time, of all events or of a time range."""
     store = opened()
     recorded = filled(store, many(100))
-    middle = sorted(event.occurred_at for event in recorded)[50]
+    middle = sorted(one.occurred_at for one in recorded)[50]
     for asked, meant in (
         (Filter(), recorded),
-        (Filter(after=middle), [event for event in recorded if event.occurred_at >= middle]),
-        (Filter(before=middle), [event for event in recorded if event.occurred_at < middle]),
+        (Filter(after=middle), [one for one in recorded if one.occurred_at >= middle]),
+        (Filter(before=middle), [one for one in recorded if one.occurred_at < middle]),
     ):
         seen = {each.action: each for each in store.seen_actions(asked, GO)}
         assert {action: each.count for action, each in seen.items()} == Counter(each.action for each in meant)
         for action, each in seen.items():
-            moments = [event.occurred_at for event in meant if event.action == action]
+            moments = [one.occurred_at for one in meant if one.action == action]
             assert (each.first, each.last) == (min(moments), max(moments))
 
 
