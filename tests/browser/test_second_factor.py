@@ -120,9 +120,7 @@ def test_a_passkey_signs_in_instead_of_the_password(new_page: NewPage, site: Sit
     check(page, "second-step")
     page.get_by_role("button", name="Use a passkey").click()
     page.wait_for_url(lambda url: "/accounts/" not in url)
-    log_says(
-        new_page, "actor:paula@example.com action:login.success webauthn", "Paula signed in"
-    )
+    log_says(new_page, "actor:paula@example.com action:login.success webauthn", "Paula signed in")
 
     page.goto(f"{by_name(site)}/profile/second-factor/")
     page.get_by_role("link", name="Remove Laptop").click()
