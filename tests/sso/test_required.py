@@ -8,6 +8,7 @@ from allauth.account.internal.flows.login import record_authentication
 from allauth.core.context import request_context
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.messages.storage.fallback import FallbackStorage
 from django.contrib.sessions.backends.db import SessionStore
 from django.test import RequestFactory
 
@@ -48,6 +49,7 @@ def test_passkeys_do_not_lead_around_it(sso: OpenIDProvider, bob: User) -> None:
     enable(is_required=True)
     request = RequestFactory().post("/accounts/passkey/", REMOTE_ADDR="203.0.113.9")
     request.session, request.user = SessionStore(), AnonymousUser()
+    request._messages = FallbackStorage(request)
     with request_context(request):
         record_authentication(request, bob, "mfa", type="webauthn", passwordless=True)
         try:
