@@ -58,6 +58,19 @@ def test_tail_shows_the_newest_last(sample: Cli) -> None:
     ]  # fmt: skip
 
 
+def test_tail_shows_what_a_query_means(sample: Cli) -> None:
+    """The newest of those events, in the order of the log, and nothing where there are none; a mistake is said."""
+    every = [json.loads(line) for line in sample("tail", "-n", "1000", "--json").stdout.splitlines()]
+    denied = [event["id"] for event in every if event["outcome"] == "denied"]
+    assert 0 < len(denied) < len(every)
+    asked = sample("tail", "outcome:denied", "-n", "1000", "--json").stdout.splitlines()
+    assert [json.loads(line)["id"] for line in asked] == denied
+    (line,) = sample("tail", "--outcome", "denied", "-n", "1", "--json").stdout.splitlines()
+    assert json.loads(line)["id"] == denied[-1]
+    assert sample("tail", "actor:nobody-at-all").stdout == ""
+    assert sample("tail", "nonsense:1").returncode == 2
+
+
 def test_tail_json_is_the_event(sample: Cli) -> None:
     """--json prints whole events, one per line."""
     (line,) = sample("tail", "-n", "1", "--json").stdout.splitlines()

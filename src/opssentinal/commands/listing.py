@@ -94,6 +94,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             (
                 ("opssentinal tail", "the newest 20, the last one at the bottom"),
                 ("opssentinal tail -f --json", "every event from now on as a JSON line"),
+                ("opssentinal tail -f outcome:denied", "the newest denials, and those to come"),
             ),
         ),
         Command(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from opssentinal.commands.console import progress
+from opssentinal.commands.console import json_line, progress
 from opssentinal.commands.recorded import record_reindex
 from opssentinal.ledger.reader import head
 from opssentinal.search.client import search
@@ -20,6 +21,9 @@ class Command(BaseCommand):
         "is lost by it, since the index holds nothing that the log does not."
     )
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
     def handle(self, *args: Any, **options: Any) -> None:
         search().status()  # raises Unavailable where there is no server to do it, and so nothing to record
         try:
@@ -32,4 +36,4 @@ class Command(BaseCommand):
             raise
         rows = search().status().rows
         record_reindex("success", {"rows": rows})
-        self.stdout.write(f"The search index holds {rows:,} events.")
+        self.stdout.write(json_line({"rows": rows}) if options["json"] else f"The search index holds {rows:,} events.")

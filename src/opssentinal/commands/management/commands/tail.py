@@ -1,4 +1,7 @@
-"""`opssentinal tail`: the end of the log, read from the ledger itself, with or without a running server."""
+"""`opssentinal tail`: the end of the log, read from the ledger itself, with or without a running server.
+
+A query is asked of each event in turn (`formats.matching`), so it finds what `search` finds, in the order of the log.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,16 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from opssentinal.commands.console import stdout_console
-from opssentinal.commands.filtering import add_zone_option, at_least_one, zone_of
+from opssentinal.commands.filtering import add_filter_options, at_least_one, filter_of, zone_of
 from opssentinal.commands.recorded import record_view
 from opssentinal.commands.rendering import show
+from opssentinal.events.model import RecordedEvent
+from opssentinal.formats.matching import matcher
 from opssentinal.ledger import reader
+from opssentinal.query import Filter
 
 _LOOK_S = 0.5
+_AT_ONCE = 1_000  # events that are looked through for those of a query
 
 
 class Command(BaseCommand):
@@ -22,28 +29,40 @@ class Command(BaseCommand):
 
     help = (
         "Show the newest events in the order in which the log recorded them, the last at the bottom. "
-        "It reads the log itself, so it works while the server is stopped."
+        "It reads the log itself, so it works while the server is stopped. With a query, the newest events that it means; "
+        "to find those, the log is read from its end, as far back as it takes."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        add_filter_options(parser)
         parser.add_argument("-n", "--limit", type=at_least_one, default=20, help="how many; default: 20")
         parser.add_argument("-f", "--follow", action="store_true", help="go on with the events that arrive")
         parser.add_argument("--json", action="store_true", help="print each event as a line of JSON")
-        add_zone_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         console, tz = stdout_console(), zone_of(options)
+        wanted = filter_of(options)
+        is_meant = matcher(wanted)
         size = (
             reader.head().size
         )  # before the record of this look, which would else be the newest event of a plain tail
         record_view("tail")
-        newest = reader.newest(options["limit"], before_seq=size)
-        show(reversed(newest), console, tz, is_json=options["json"], as_lines=True)
+        show(reversed(_newest(options["limit"], size, wanted)), console, tz, is_json=options["json"], as_lines=True)
         while options["follow"]:
             arrived = False
             for bundle in reader.bundles_after(size):
                 if not bundle.is_pruned:
-                    show(bundle.events(), console, tz, is_json=options["json"], as_lines=True)
+                    show(filter(is_meant, bundle.events()), console, tz, is_json=options["json"], as_lines=True)
                 size, arrived = bundle.end_seq, True
             if not arrived:
                 time.sleep(_LOOK_S)
+
+
+def _newest(limit: int, size: int, wanted: Filter) -> list[RecordedEvent]:
+    """The newest `limit` events below `size` that are meant, newest first."""
+    found: list[RecordedEvent] = []
+    below, at_once = size, limit if wanted == Filter() else _AT_ONCE
+    while len(found) < limit and (portion := reader.newest(at_once, below)):
+        found += filter(matcher(wanted), portion)
+        below = portion[-1].seq
+    return found[:limit]
