@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from allauth.account.internal.flows.login import record_authentication
+from allauth.account.utils import user_pk_to_url_str
 from allauth.core.context import request_context as allauth_request
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.models import Authenticator
@@ -26,6 +27,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.utils import timezone
+from pytest_django import Settings
 
 from opssentinal.events.model import Change, Context
 from opssentinal.ledger.recording import recording
@@ -377,6 +379,22 @@ def test_a_reset_that_cannot_be_recorded_leaves_the_factors(alice: User, bob: Us
     assert has_second_factor(bob)
 
 
+def test_another_server_key_is_said_and_recorded(alice: User, settings: Settings) -> None:
+    """The page that shows factors still opens, and the second step says that a reset is needed."""
+    owner = signed_in()
+    key = with_app(owner)
+    settings.SECRET_KEY = "another key of the server, long enough to be one"
+    client = browser()
+    sign_in(client)
+    response = client.post("/accounts/second-factor/", {"code": code(key, 1)})
+    assert response.status_code == 200
+    assert b"An admin can reset it" in response.content
+    assert events()[-1].metadata == {"method": "password", "reason": "unreadable_factor"}
+    inside = Client()
+    inside.force_login(alice, "opssentinal.workspace.adapters.PasswordBackend")
+    assert b"10 of 10 left" in inside.get(ROOT).content
+
+
 @pytest.fixture
 def no_passwords() -> Iterator[None]:
     """As where single sign-on is required of everybody."""
@@ -453,6 +471,29 @@ def test_nonsense_is_no_passkey(alice: User, credential: str) -> None:
     assert Authenticator.objects.filter(type="webauthn").count() == 0
     assert not is_signed_in(visitor)
     assert not is_signed_in(second)
+
+
+def _answer(handle: str) -> str:
+    """A passkey's answer of the right shape, with nothing behind it."""
+    response = {"userHandle": handle, "clientDataJSON": "e30", "authenticatorData": "A" * 50, "signature": "AA"}
+    return json.dumps({"id": "AA", "rawId": "AA", "type": "public-key", "response": response})
+
+
+def test_a_wrong_passkey_is_recorded(alice: User, broken_ledger: Broken) -> None:
+    """With the account it claims to belong to, if there is one; unrecorded, nobody can try."""
+    for claimed, actor in ((user_pk_to_url_str(alice), f"user_{alice.pk}"), ("zzzzz", "anonymous")):
+        handle = base64.urlsafe_b64encode(claimed.encode()).decode().rstrip("=")
+        visitor = browser()
+        visitor.get("/accounts/passkey/", headers={"accept": "application/json"})
+        with broken_ledger():
+            assert visitor.post("/accounts/passkey/", {"credential": _answer(handle)}).status_code == 500
+        assert visitor.post("/accounts/passkey/", {"credential": _answer(handle)}).status_code == 302
+        assert not is_signed_in(visitor)
+        event = events()[-1]
+        assert event.actor is not None
+        assert event.actor.id == actor
+        assert (event.action, event.metadata) == ("login.failure", {"method": "passkey", "reason": "wrong_code"})
+    assert len(events()) == 2
 
 
 def test_passkey_questions_are_limited(alice: User) -> None:

@@ -30,6 +30,7 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from opssentinal.errors import Unavailable
 from opssentinal.ledger.recording import recording
 from opssentinal.workspace.encryption import decrypt, encrypt
 from opssentinal.workspace.factor_adapter import FactorAdapter
@@ -45,6 +46,9 @@ LOCKED_OUT_EVERY_S = 60
 # A code is good in its own half minute and, for clocks that differ, in the one before and after.
 _CODE_LIFE_S = app_settings.TOTP_PERIOD * (2 * app_settings.TOTP_TOLERANCE + 1)
 
+_UNREADABLE = "unreadable"
+_REASONS = {"too_many_login_attempts": "locked_out", _UNREADABLE: "unreadable_factor"}
+
 
 @contextmanager
 def _recording_refusals(user: User | None, method: str | None = None) -> Iterator[None]:
@@ -53,8 +57,8 @@ def _recording_refusals(user: User | None, method: str | None = None) -> Iterato
     try:
         yield
     except ValidationError as error:
-        reason = "locked_out" if error.code == "too_many_login_attempts" else "wrong_code"
-        first = reason == "wrong_code" or cache.add(f"factor-refused:{user and user.pk}", True, LOCKED_OUT_EVERY_S)
+        reason = _REASONS.get(str(error.code), "wrong_code")
+        first = reason != "locked_out" or cache.add(f"factor-refused:{user and user.pk}", True, LOCKED_OUT_EVERY_S)
         if first:
             known = method or (proof_of(request, user)["method"] if user else "passkey")
             record_failure(request, user, known, reason)
@@ -102,7 +106,11 @@ class _Code(forms.Form):
 
     def clean_code(self) -> str:
         with _recording_refusals(self.user), transaction.atomic():
-            code: str = super().clean_code()  # type: ignore[misc]  # of the form that this is mixed into
+            try:
+                code: str = super().clean_code()  # type: ignore[misc]  # of the form that this is mixed into
+            except Unavailable as error:
+                message = "This server can no longer read your second factor. An admin can reset it."
+                raise ValidationError(message, code=_UNREADABLE) from error
             used = f"code-used:{self.user.pk}:{''.join(code.split())}"
             if self.authenticator.type == Authenticator.Type.TOTP and not cache.add(used, True, _CODE_LIFE_S):
                 raise FactorAdapter().validation_error("incorrect_code")

@@ -36,7 +36,15 @@ from django.views.decorators.cache import never_cache
 from opssentinal.events.model import Change
 from opssentinal.ledger.recording import recording
 from opssentinal.workspace.principals import request_actor, request_context
-from opssentinal.workspace.second_factor import differences, factors, has_second_factor, is_required, updated
+from opssentinal.workspace.second_factor import (
+    RECOVERY_CODES,
+    Type,
+    differences,
+    factors,
+    has_second_factor,
+    is_required,
+    updated,
+)
 
 _never_cached = method_decorator(never_cache, name="dispatch")
 
@@ -70,8 +78,12 @@ class Factors(IndexView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         user: Any = self.request.user
-        missing = is_required(user) and not has_second_factor(user)
-        return super().get_context_data(**kwargs) | {"is_missing": missing}
+        shown: dict[str, Any] = super().get_context_data(**kwargs)
+        shown["is_missing"] = is_required(user) and not has_second_factor(user)
+        if codes := shown["authenticators"].get(Type.RECOVERY_CODES):
+            # Counted without reading them: the page must open where the server's key has changed.
+            shown["codes_left"] = RECOVERY_CODES - codes.instance.data["used_mask"].bit_count()
+        return shown
 
 
 @_never_cached

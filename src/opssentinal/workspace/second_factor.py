@@ -17,6 +17,7 @@ from opssentinal.workspace.principals import user_target
 
 Type = Authenticator.Type
 NAME_MAX = 100
+RECOVERY_CODES = 10  # django-allauth's own default
 REAL_FACTORS = (Type.TOTP, Type.WEBAUTHN)
 # What an event calls the change: an authenticator app, a passkey, recovery codes.
 _FIELDS = {Type.TOTP: "second_factor", Type.WEBAUTHN: "passkey", Type.RECOVERY_CODES: "recovery_codes"}
