@@ -70,6 +70,7 @@ def test_search_and_reindex(searched: Cli) -> None:
         r"The search index holds (38|39) events\.\n", done.stdout
     )  # one look, or two around the tenth minute
     assert _rows(searched, "actor:mallory") == newest_first
+    assert json.loads(searched("reindex", "--json").stdout)["rows"] >= 39
     (event, *_) = [
         json.loads(line) for line in searched("search", "action:search.reindexed", "--json").stdout.splitlines()
     ]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from opssentinal.errors import InvalidQuery, NotFound
 from opssentinal.events.model import RecordedEvent
+from opssentinal.formats.matching import matcher
 from opssentinal.ledger import reader
 from opssentinal.query import Filter
 from opssentinal.search.answers import Extent, Histogram, Overview, Page, Position, SeenAction
@@ -50,8 +51,7 @@ class Reading:
 
     def may_see(self, event: RecordedEvent) -> bool:
         """Whether the event lies within the bounds."""
-        after, before = self.bounds.after, self.bounds.before
-        return (after is None or after <= event.occurred_at) and (before is None or event.occurred_at < before)
+        return matcher(self.bounds)(event)
 
     def page(self, filter: Filter, *, limit: int, after: Position | None = None, head: int | None = None) -> Page:
         """See SearchClient.page."""

@@ -21,7 +21,7 @@ from django.utils.crypto import salted_hmac
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from opssentinal.errors import InvalidCursor, InvalidQuery, NotFound, Overloaded, Unavailable
+from opssentinal.errors import IntegrityError, InvalidCursor, InvalidQuery, NotFound, Overloaded, Unavailable
 from opssentinal.events.sentences import visible
 from opssentinal.ledger import reader
 from opssentinal.query import FIELDS, Cursor, cursor_time, day_start, decode_cursor, encode_cursor
@@ -303,12 +303,16 @@ def _without_search(
     if reason.code == "query_timeout":
         return {"too_slow": reason}
     before = request.GET.get("before_seq", "")
-    newest = reading.newest(
-        PAGE_EVENTS, int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
-    )
-    context: dict[str, Any] = {"search_down": reason, "rows": rows(place, newest.events), "is_continued": bool(before)}
-    if newest.before_seq is not None:
-        context["more_url"] = place.url(("before_seq", str(newest.before_seq)))
+    context: dict[str, Any] = {"search_down": reason, "is_continued": bool(before)}
+    try:
+        newest = reading.newest(
+            PAGE_EVENTS, int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
+        )
+        context["rows"] = rows(place, newest.events)
+        if newest.before_seq is not None:
+            context["more_url"] = place.url(("before_seq", str(newest.before_seq)))
+    except IntegrityError as damage:  # what cannot be believed is not shown
+        context["damage"] = damage
     if before:
         context["newest_url"] = place.url()
     try:
