@@ -165,8 +165,8 @@ def check_characters(value: str, where: str) -> None:
 
 
 def shown(text: str) -> str:
-    """Return text that is safe and short enough to be repeated in an error message."""
-    clean = "".join("�" if _is_control(char) else char for char in text[:60])
+    """Return text that is safe and short enough to be repeated in an error message: nothing turns its reading direction."""
+    clean = "".join(char if char.isprintable() or char == "\u200d" else "�" for char in text[:60])
     return clean + ("…" if len(text) > 60 else "")
 
 
