@@ -216,3 +216,26 @@ def test_below_the_api_there_is_nothing_else(workspace: None) -> None:
 def test_an_address_that_is_none_is_told_to_everybody(workspace: None) -> None:
     """404 and not a way to sign in, whoever asks."""
     assert [Someone(role).browser().get("/nowhere/").status_code for role in ROLES] == [404] * len(ROLES)
+
+
+def test_an_account_without_a_password_has_none_to_change(workspace: None) -> None:
+    """Such as one of single sign-on: the page leads to the profile, which says so and offers nothing else."""
+    client = browser(User.objects.create_user("sso@example.com"))
+    for method in ("GET", "POST"):
+        response = client.generic(method, "/profile/password/")
+        assert (response.status_code, response["Location"]) == (302, "/profile/")
+    page = client.get("/profile/").content.decode()
+    assert "Your account has no password" in page
+    assert "/profile/password/" not in page
+
+
+def test_a_form_sent_empty_is_shown_again(workspace: None) -> None:
+    """With nothing in it but the token, in a header: what is missing is said, and nothing comes into being."""
+    admin = Someone("admin")
+    for path in (
+        "/settings/api-keys/new/",
+        "/settings/integrations/new/",
+        "/settings/users/new/",
+        "/insights/incidents/new/",
+    ):
+        assert ask(admin.browser(), "POST", path).status_code in (200, 400), path
