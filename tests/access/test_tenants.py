@@ -36,7 +36,7 @@ def test_a_key_of_a_tenant_knows_of_no_other(back: Back, caller: Callable[..., C
         ("GET", f"/incidents/{incident}", None),
         ("PATCH", f"/incidents/{incident}", {"status": "closed"}),
         ("POST", f"/incidents/{incident}/notes", {"text": "seen"}),
-        ("POST", f"/incidents/{incident}/events", {"events": [ours]}),
+        ("POST", f"/incidents/{incident}/events", {"events": [str(ours)]}),
         ("DELETE", f"/api-keys/{key}", None),
         ("GET", f"/exports/{export}", None),
         ("GET", f"/exports/{export}/file", None),
