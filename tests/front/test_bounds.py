@@ -95,7 +95,9 @@ def test_an_endless_head_is_refused(serve: Serve) -> None:
         assert b" 400 " in answer.partition(b"\r\n")[0]
 
 
-def test_pages_refuse_a_crowd_before_its_bodies(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_refuse_a_crowd_before_its_bodies(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, transactional_db: None
+) -> None:
     """Beyond the bound a request gets 503 and Retry-After while others still send their bodies; then pages go on."""
     monkeypatch.setattr(front, "PAGE_REQUESTS_PER_THREAD", 2)
     port = serve(front.Pages(1))

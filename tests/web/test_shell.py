@@ -20,6 +20,7 @@ def test_what_needs_no_account_answers_with_the_right_type(path: str):
     response.close()
 
 
+@pytest.mark.django_db
 def test_every_page_carries_the_policy():
     """Nothing inline and nothing from elsewhere, on good answers as well as on refusals."""
     assert "unsafe" not in POLICY
@@ -61,9 +62,10 @@ def test_choosing_a_theme_keeps_it_and_never_leads_elsewhere(next_url: str, targ
     assert "data-theme" not in client.get("/accounts/login/").content.decode()
 
 
+@pytest.mark.django_db
 def test_nobody_is_shown_a_page_that_would_refuse_them():
     """Admins see everything, others only what is theirs; the present page is marked."""
-    admin, member = User(role="admin"), User(role="member")
+    admin, member = User(pk=1, role="admin"), User(pk=2, role="member")
     titles = [link.title for section in sections(admin, "/") for link in section.links]
     assert {"Audit Logs", "Event types", "Exports", "Data Retention", "API keys"} <= set(titles)
     shown = {link.title for section in sections(member, "/") for link in section.links}

@@ -24,7 +24,9 @@ class Inline(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         names = {name: value or "" for name, value in attrs}
-        if tag == "style" or (tag == "script" and "src" not in names):
+        # A block of data is no script: the policy does not apply to it, and nothing runs it.
+        is_data = names.get("type") == "application/json"
+        if tag == "style" or (tag == "script" and "src" not in names and not is_data):
             self.found.append(f"<{tag}>")
         for name, value in names.items():
             if name == "style" or name.startswith(("on", "hx-on")) or value.startswith(("js:", "javascript:")):
