@@ -70,6 +70,7 @@ MIDDLEWARE = [
     "opssentinal.workspace.middleware.FirstVisit",
     "opssentinal.workspace.middleware.SecondFactorFirst",
     "opssentinal.workspace.middleware.SessionActivity",
+    "opssentinal.workspace.middleware.TimeZone",
 ]
 
 TEMPLATES = [

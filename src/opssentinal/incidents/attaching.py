@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -13,7 +13,7 @@ from opssentinal.events.model import RecordedEvent
 from opssentinal.incidents import reading, services
 from opssentinal.incidents.forms import AttachForm, ChooseForm
 from opssentinal.incidents.models import Status
-from opssentinal.incidents.views import event_sentence, existing, rendered, show, show_error
+from opssentinal.incidents.views import event_sentence, existing, show, show_error
 from opssentinal.workspace.access import log_reader_required
 from opssentinal.workspace.principals import request_actor, request_context
 from opssentinal.workspace.viewing import is_page_view_recorded
@@ -47,7 +47,7 @@ def choose(request: HttpRequest, seq: int) -> HttpResponse:
         "offered": services.incidents_of().exclude(status=Status.CLOSED)[:OFFERED_MAX],
         "view_unrecorded": not is_page_view_recorded(request, "event"),
     }
-    return rendered(request, "incidents/attach.html", context, status=400 if form.errors else 200)
+    return render(request, "incidents/attach.html", context, status=400 if form.errors else 200)
 
 
 @log_reader_required

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -27,7 +25,6 @@ from opssentinal.incidents.forms import AttachForm, EditForm, FilterForm, NewInc
 from opssentinal.incidents.models import TITLE_MAX, Incident, Origin, Status
 from opssentinal.workspace.access import reads_log
 from opssentinal.workspace.models import User
-from opssentinal.workspace.preferences import preferences
 from opssentinal.workspace.principals import request_actor, request_context
 from opssentinal.workspace.viewing import is_page_view_recorded
 
@@ -55,7 +52,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "newest_query": _query([*kept, *status]) if below else "",
         "older_query": _query([*kept, *status, ("before", str(page.older))]) if page.older else "",
     }
-    return rendered(request, "incidents/index.html", context)
+    return render(request, "incidents/index.html", context)
 
 
 @login_required
@@ -91,7 +88,7 @@ def create(request: HttpRequest) -> HttpResponse:
     }
     if event is not None and request.method != "POST":
         context["view_unrecorded"] = not is_page_view_recorded(request, "event")
-    return rendered(request, "incidents/new.html", context, status=400 if form.errors else 200)
+    return render(request, "incidents/new.html", context, status=400 if form.errors else 200)
 
 
 @login_required
@@ -172,7 +169,7 @@ def show(
         "is_conflict": entered is not None,
         **forms_shown,
     }
-    return rendered(request, "incidents/detail.html", context, status=status)
+    return render(request, "incidents/detail.html", context, status=status)
 
 
 def event_sentence(event: RecordedEvent) -> str:
@@ -188,12 +185,6 @@ def show_error(form: forms.Form, error: OpsSentinalError) -> None:
 
 def _dot(hint: str) -> str:
     return f" {hint}" if hint else ""
-
-
-def rendered(request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    """A page with its times in the zone of the workspace, like those of the log."""
-    with timezone.override(ZoneInfo(preferences().time_zone)):
-        return render(request, template, context, status=status)
 
 
 def existing(number: int) -> Incident:

@@ -53,9 +53,9 @@ class AccountForm(forms.Form):
         help_text="Admins do everything. Auditors read and export the log where that is allowed. Members have their own "
         "profile and the incidents.",
     )
-    expires_at = _moment("Account ends", "From then on it cannot sign in. UTC.")
-    log_from = _moment("Log from", "An auditor sees events from then on. UTC.")
-    log_until = _moment("Log until", "An auditor sees events before then. UTC.")
+    expires_at = _moment("Account ends", "From then on it cannot sign in. In the time zone of the workspace.")
+    log_from = _moment("Log from", "An auditor sees events from then on.")
+    log_until = _moment("Log until", "An auditor sees events before then.")
 
     @classmethod
     def of(cls, user: User, data: Any = None, *, fixed: dict[str, str] | None = None) -> AccountForm:

@@ -14,7 +14,9 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import redirect
 from django.utils import timezone
 
+from opssentinal.query import zone_named
 from opssentinal.workspace.models import User
+from opssentinal.workspace.preferences import preferences
 from opssentinal.workspace.principals import user_agent
 from opssentinal.workspace.public_url import public_origin
 from opssentinal.workspace.second_factor import has_second_factor, is_required
@@ -74,6 +76,19 @@ class SecondFactorFirst:
         ):
             return redirect("mfa_index")
         return self._get_response(request)
+
+
+class TimeZone:
+    """Pages show and take times in the zone of the workspace; the Audit Logs page, in the one its reader chose."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return self._get_response(request)
+        with timezone.override(zone_named(preferences().time_zone)):
+            return self._get_response(request)
 
 
 class SessionActivity:

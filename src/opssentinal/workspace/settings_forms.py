@@ -29,7 +29,7 @@ class GeneralForm(forms.Form):
     time_zone = forms.ChoiceField(
         label="Time zone",
         choices=lambda: [(name, name) for name in sorted(available_timezones())],
-        help_text="In which the Audit Logs page shows times until a reader chooses another. Events are stored in UTC.",
+        help_text="In which pages show times; Audit Logs lets its reader choose another. Events are stored in UTC.",
     )
 
     def clean_public_url(self) -> str:
