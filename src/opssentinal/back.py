@@ -25,8 +25,8 @@ from opssentinal.approvals.services import expire_overdue
 from opssentinal.config import Config
 from opssentinal.exports.jobs import requeue_interrupted, run_queued_exports
 from opssentinal.followers.runner import Runner, Task
-from opssentinal.instance import only_process
-from opssentinal.integrations.dispatch import Dispatcher, owner_name
+from opssentinal.instance import only_process, server_id
+from opssentinal.integrations.dispatch import Dispatcher
 from opssentinal.integrations.follower import Follower
 from opssentinal.ledger.head import head
 from opssentinal.ledger.maintenance import compact
@@ -81,7 +81,7 @@ def _cleanup(_: threading.Event) -> None:
 TASKS: tuple[Task, ...] = (
     Task("exports", every_s=1, run=_exports),
     # Runs from start to stop; the pause is that after an error.
-    Task("integrations", every_s=5, run=Dispatcher(Follower(owner_name(CONFIG.data_dir)))),
+    Task("integrations", every_s=5, run=Dispatcher(Follower(server_id(CONFIG.data_dir)))),
     Task("compaction", every_s=30, run=_IdleCompaction(), first_s=30),
     Task("retention", every_s=300, run=_retention, first_s=20),
     Task("approvals", every_s=300, run=_approvals, first_s=60),

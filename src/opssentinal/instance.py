@@ -39,6 +39,7 @@ def server_id(data_dir: Path) -> str:
     """The name of this data directory's server, 32 characters; made on first use and kept, so that it survives a restart."""
     path = data_dir / "server.id"
     if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}")
         fresh.touch(mode=0o600)
         fresh.write_text(secrets.token_hex(16))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from opssentinal.instance import server_id
 from tests.server import ServerProcess, free_port
 
 
@@ -37,3 +38,9 @@ def test_every_address_of_the_api_answers_with_a_problem(tmp_path: Path) -> None
         status, body = server.request("POST", "/api/v1/events/", b"{}", {"Content-Type": "application/json"})
         assert status == 404
         assert b'"title"' in body
+
+
+def test_a_server_keeps_its_name(tmp_path: Path) -> None:
+    """One for each data directory, the same after a restart, so that it takes up what it was killed over."""
+    assert server_id(tmp_path / "one") == server_id(tmp_path / "one") != server_id(tmp_path / "other")
+    assert stat.S_IMODE((tmp_path / "one" / "server.id").stat().st_mode) == 0o600

@@ -6,14 +6,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import pytest
 from django.db import connections
 
 from opssentinal.errors import IntegrityError
-from opssentinal.integrations.dispatch import Dispatcher, owner_name
+from opssentinal.integrations.dispatch import Dispatcher
 from opssentinal.integrations.follower import Follower
 from opssentinal.integrations.models import Integration
-from opssentinal.settings import CONFIG
 from tests.integrations.conftest import Receiver, connect, record_events
 
 
@@ -106,10 +104,3 @@ def test_an_error_of_the_ledger_is_raised_and_stops_no_other(receive: Callable[[
         good.wait_for(lambda: good.seqs == [1, 2])
     assert raised
     assert all(isinstance(error, IntegrityError) for error in raised)
-
-
-def test_owners_are_the_same_after_a_restart(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """One name for each data directory, so that a back takes up what it was killed over."""
-    other = tmp_path_factory.mktemp("data")
-    assert owner_name(CONFIG.data_dir) == owner_name(CONFIG.data_dir) != owner_name(other)
-    assert len(owner_name(other)) <= 64

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import socket
 import threading
 import time
-from pathlib import Path
 
 from django.db import connections
 
@@ -20,11 +17,6 @@ WORKERS_MAX = 16
 TURN_S = 20.0
 
 _log = logging.getLogger(__name__)
-
-
-def owner_name(data_dir: Path) -> str:
-    """The name of the one back process of a data directory: the same when it starts again, so it takes up its own leases."""
-    return hashlib.sha256(f"{socket.gethostname()}:{data_dir}".encode()).hexdigest()[:32]
 
 
 class Dispatcher:
