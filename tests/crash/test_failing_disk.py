@@ -96,6 +96,24 @@ def test_a_refused_event_does_not_come_back_after_a_crash(subject: Subject, sequ
     assert not sender.refused & {event["id"] for event in subject.check().values()}
 
 
+def test_a_refused_change_does_not_come_back_after_a_crash(subject: Subject) -> None:
+    """The same for what a page or the API writes beside the sequencer: an export that was refused is not there afterwards."""
+    injection.require()
+    server = subject.server
+    headers = {"Authorization": f"Bearer {subject.key}", "Content-Type": "application/json"}
+    server.api("/api/v1/exports", subject.key)  # so that the key's last use is noted before
+    before = len(server.api("/api/v1/exports?limit=100", subject.key)["data"])
+    with injection.failing(server.pid, "fsync", "EIO", "1", follow=True):
+        status, body = server.request("POST", "/api/v1/exports", b'{"format": "csv"}', headers)
+    assert (status, json.loads(body)["code"]) == (503, "unavailable")
+    for child in server.children():
+        os.kill(child, signal.SIGKILL)
+    server.kill()
+    server.start()
+    assert len(server.api("/api/v1/exports?limit=100", subject.key)["data"]) == before
+    subject.check()
+
+
 def test_a_disk_that_fails_for_longer(subject: Subject, sequencer: int) -> None:
     """While no fsync works nothing is acknowledged and /readyz says so; the log can be read, and then all goes on."""
     sender, server = Sender(subject), subject.server
