@@ -17,7 +17,7 @@ import pytest
 
 from tests.server import REPOSITORY, ServerProcess
 
-SCOPES = ["events:write", "events:read", "exports:read", "exports:write"]
+SCOPES = ["events:write", "events:read", "exports:read", "exports:write", "incidents:write"]
 ACTOR = {"type": "user", "id": "usr_7", "name": "Alice"}
 
 
@@ -228,7 +228,7 @@ def test_the_guides_examples_work(server: ServerProcess) -> None:
     [code] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
     commands = re.findall(r"^    (curl (?:.|\n      )*)$", guide, re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         here = command.replace("http://127.0.0.1:8000", server.url)
         done = subprocess.run(
