@@ -36,7 +36,8 @@ def require() -> None:
 def failing(tid: int, calls: str, error: str, when: str, *, follow: bool = False) -> Iterator[None]:
     """Let system calls of thread `tid` fail with `error`, the `when`-th of each name (strace: "3", "2+", "1..5").
 
-    With `follow` all threads of its process, each counting for itself. Returns when strace has hold of it.
+    With `follow` all threads of its process, each counting for itself. Returns when strace has hold of it; raises
+    ProcessLookupError where it is gone.
     """
     command = [
         "strace",
@@ -59,7 +60,7 @@ def _attached(command: list[str], tid: int) -> Iterator[Path]:
         )
         try:
             deadline = time.monotonic() + _ATTACH_S
-            while f"TracerPid:\t{tracer.pid}" not in Path(f"/proc/{tid}/status").read_text():
+            while f"TracerPid:\t{tracer.pid}" not in _status(tid):
                 if tracer.poll() is not None or time.monotonic() > deadline:
                     raise AssertionError(
                         f"strace did not attach: {tracer.stderr.read().decode() if tracer.stderr else ''}"
@@ -72,6 +73,13 @@ def _attached(command: list[str], tid: int) -> Iterator[Path]:
             tracer.wait(10)
             if tracer.stderr is not None:
                 tracer.stderr.close()
+
+
+def _status(tid: int) -> str:
+    try:
+        return Path(f"/proc/{tid}/status").read_text()
+    except FileNotFoundError as error:
+        raise ProcessLookupError(f"{tid} is gone") from error
 
 
 def thread_that(pid: int, call: str, act: Callable[[], None]) -> int:

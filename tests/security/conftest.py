@@ -14,7 +14,7 @@ ADMIN = ("admin@example.com", "Tr0ub4dor-admin-pass")
 AUDITED = {"Content-Type": "application/json"}
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for all of these tests, at its most talkative."""
     with ServerProcess(tmp_path_factory.mktemp("security") / "data", OPSSENTINAL_LOG_LEVEL="debug") as server:
@@ -24,13 +24,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def key(server: ServerProcess) -> str:
     """A key that writes, reads and exports."""
     return server.api_key("events:write", "events:read", "exports:read", "exports:write", source="hostile")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def admin(server: ServerProcess) -> Visitor:
     """The admin, signed in."""
     visitor = Visitor(server.url)
