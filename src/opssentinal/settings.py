@@ -65,6 +65,7 @@ MIDDLEWARE = [
     "opssentinal.workspace.middleware.OriginCheck",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "opssentinal.web.middleware.WayOn",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "opssentinal.workspace.middleware.FirstVisit",

@@ -40,6 +40,7 @@ def test_source_and_tenant_come_from_the_key(client: Client, make_token: Callabl
         ("Bearer nonsense", "invalid_key"),
         ("Bearer " + tokens.make_token(), "invalid_key"),
     ],
+    ids=["none", "another scheme", "empty", "no token", "unknown"],
 )
 def test_requests_without_a_valid_key_are_401(client: Client, header: str, code: str) -> None:
     """No key, another scheme, nonsense and an unknown key are 401 with WWW-Authenticate; nothing is recorded."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opssentinal.errors import InvalidQuery
-from opssentinal.query import zone_named
+from opssentinal.query import zone_named, zone_names
 from opssentinal.web.log.window import (
     PRESETS,
     Window,
@@ -17,7 +17,6 @@ from opssentinal.web.log.window import (
     preset_window,
     range_words,
     read_window,
-    zone_names,
 )  # fmt: skip
 from tests.query.strategies import zones
 

@@ -7,7 +7,8 @@ given zone and begins at that zone's midnight, or where a clock change skips mid
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from functools import cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from opssentinal.errors import InvalidQuery
 from opssentinal.query.fields import shown
@@ -41,6 +42,15 @@ def zone_named(name: str, *, path: str = "") -> ZoneInfo:
             path=path,
             hint="Write it as the time-zone database does, such as Europe/Berlin.",
         ) from error
+
+
+@cache
+def zone_names() -> tuple[str, ...]:
+    """Return the zones to choose from: UTC and the places of the time-zone database, without its old aliases."""
+    places = {
+        name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "US/", "SystemV/"))
+    }
+    return ("UTC", *sorted(places))
 
 
 def parse_instant(text: str, tz: tzinfo = UTC, now: datetime | None = None, *, end: bool = False) -> datetime:

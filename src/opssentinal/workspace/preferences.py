@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,6 +15,7 @@ from msgspec import Meta, Struct
 from opssentinal.errors import InvalidInput
 from opssentinal.events.model import Actor, Change, Context, Event, Target
 from opssentinal.ledger.recording import recording
+from opssentinal.query import zone_named
 from opssentinal.workspace.encryption import decrypt, encrypt
 from opssentinal.workspace.models import StoredPreferences
 
@@ -145,6 +145,5 @@ def _checked(values: dict[str, Any]) -> Preferences:
         checked = msgspec.convert(values, Preferences)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{error}.") from error
-    if checked.time_zone not in available_timezones():
-        raise InvalidInput("There is no such time zone.", path="$.time_zone", hint="Use a name such as Europe/Berlin.")
+    zone_named(checked.time_zone, path="$.time_zone")
     return checked

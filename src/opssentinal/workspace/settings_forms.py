@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import available_timezones
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import DomainNameValidator, validate_ipv46_address
 
+from opssentinal.query import zone_names
 from opssentinal.workspace.mail import is_sender
 from opssentinal.workspace.preferences import Preferences
 
@@ -28,7 +28,7 @@ class GeneralForm(forms.Form):
     )
     time_zone = forms.ChoiceField(
         label="Time zone",
-        choices=lambda: [(name, name) for name in sorted(available_timezones())],
+        choices=lambda: [(name, name) for name in zone_names()],
         help_text="In which pages show times; Audit Logs lets its reader choose another. Events are stored in UTC.",
     )
 
@@ -72,7 +72,7 @@ class EmailForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
     smtp_from = forms.CharField(
-        label="Sender", max_length=320, required=False, help_text="Such as Audit log <audit@example.com>."
+        label="Sender", max_length=320, required=False, help_text="Such as Audit log &lt;audit@example.com&gt;."
     )
 
     def __init__(self, *args: Any, stored: Preferences, has_password: bool, **kwargs: Any) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Literal, NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from opssentinal.errors import InvalidQuery
-from opssentinal.query import Filter, parse_instant, to_params
+from opssentinal.query import Filter, parse_instant, to_params, zone_names
 
 
 class Preset(NamedTuple):
@@ -184,15 +184,6 @@ def _moment(local: datetime | None) -> str:
     if local is None:
         return ""
     return _day(local) if _is_midnight(local) else f"{_day(local)} {_clock(local)}"
-
-
-@cache
-def zone_names() -> tuple[str, ...]:
-    """Return the zones to choose from: UTC and the places of the time-zone database, without its old aliases."""
-    places = {
-        name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "US/", "SystemV/"))
-    }
-    return ("UTC", *sorted(places))
 
 
 @cache
