@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -13,8 +14,9 @@ from django.db import connection
 
 from opssentinal.errors import NotFound, Unavailable
 from opssentinal.events.model import Actor, Context, RecordedEvent, to_us
-from opssentinal.ledger import reader
+from opssentinal.ledger import held, pruning, reader
 from opssentinal.ledger.pruning import prune
+from opssentinal.query import parse
 from opssentinal.retention import jobs, policy
 from opssentinal.retention.models import RetentionRun
 from opssentinal.workspace.preferences import update_preferences
@@ -138,3 +140,53 @@ def test_the_command_fails_loudly(ledger: Check) -> None:
         call_command("prune", stdout=io.StringIO())
     run = RetentionRun.objects.get()
     assert run.error
+
+
+@pytest.mark.parametrize(("longer", "left_from"), [(None, 8_192), (500, 8_448)])
+def test_a_retention_lengthened_while_it_runs_counts(ledger: Check, longer: int | None, left_from: int) -> None:
+    """What the longer one keeps and is still there stays; “for ever” ends the run, and nothing fails."""
+    for number in range(33):
+        record_events(256, days_ago(600 - number))
+    record_events(1024, days_ago(400))
+
+    def lengthen(done: int) -> None:
+        if done == 8_192:
+            keep(longer)
+
+    run = jobs.run_prune(ALICE, now=NOON, progress=lengthen)
+    assert (run.error, run.minimum_index, run.events) == ("", left_from, left_from)
+    assert reader.read_event(left_from).actor is not None
+    ledger()
+
+
+def test_a_retention_lengthened_just_before_a_portion_counts(ledger: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read, compared and about to go: asked again under the lock, the longer retention keeps it."""
+    record_events(512, days_ago(400))
+    parted = pruning._parted
+
+    def slowly(*given: Any) -> Any:
+        keep(None)
+        return parted(*given)
+
+    monkeypatch.setattr(pruning, "_parted", slowly)
+    assert jobs.run_prune(ALICE, now=NOON).events == 0
+    assert reader.head().minimum_index == 0
+
+
+def test_a_retention_lengthened_while_it_lets_go_counts(ledger: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events that a released hold had kept stay too, if the retention covers them when their turn comes."""
+    record_events(256, days_ago(400))
+    prune(to_us(policy.cutoff(NOON, 365)), holds=lambda: (parse("action:*"),))
+    kept = held.totals().events
+    assert kept == 256
+    in_range = held.in_range
+
+    def slowly(*given: Any) -> Any:
+        rows = in_range(*given)
+        monkeypatch.setattr(held, "in_range", in_range)
+        keep(None)
+        return rows
+
+    monkeypatch.setattr(held, "in_range", slowly)
+    assert jobs.run_prune(ALICE, now=NOON).error == ""
+    assert held.totals().events == kept

@@ -36,6 +36,8 @@ _PAGES_AT_ONCE = 1_000
 # The filters of the holds in force, asked again inside each transaction: of a hold that is placed while pruning runs, the
 # events that are still there when it commits are held.
 Holds = Callable[[], tuple[Filter, ...]]
+# The moment (µs since the epoch) before which events go, asked again likewise; None is for ever.
+Cutoff = Callable[[], int | None]
 
 
 def no_holds() -> tuple[Filter, ...]:
@@ -71,35 +73,50 @@ def preview(before_us: int) -> PruneReport:
     return PruneReport(target - minimum_index, target, oldest[0] if oldest and target > minimum_index else None)
 
 
-def prune(before_us: int, *, holds: Holds = no_holds, progress: Callable[[int], None] | None = None) -> PruneReport:
+def prune(
+    before_us: int | Cutoff, *, holds: Holds = no_holds, progress: Callable[[int], None] | None = None
+) -> PruneReport:
     """Remove the text of the events recorded before `before_us` (µs since the epoch), but of those that `holds` want.
 
     Goes in transactions of a few thousand events, each together with the ids it frees, the events it lifts and the new
     minimum index: stopped in the middle, everything is true as far as it came, and the next run goes on. Then lets go of
-    what was lifted by earlier runs and is not wanted any more. `progress` is told the events done so far.
+    what was lifted by earlier runs and is not wanted any more. `progress` is told the events done so far. Where the cut-off
+    is asked for, a retention that is lengthened meanwhile ends the run where the longer one does.
     """
+    cutoff = before_us if callable(before_us) else lambda: before_us
     with maintenance(wait_s=_MAINTENANCE_WAIT_S):
-        wanted = preview(before_us)
         first, had = head().minimum_index, held.totals().events
+        before = cutoff()
+        wanted = _wanted(before)
+        oldest = wanted.oldest_us
         while (minimum_index := head().minimum_index) < wanted.minimum_index:
-            _prune_some(minimum_index, wanted.minimum_index, holds)
+            if cutoff() != before:
+                before = cutoff()
+                wanted = _wanted(before)
+                continue
+            _prune_some(minimum_index, wanted.minimum_index, cutoff, before, holds)
             if progress is not None:
                 progress(head().minimum_index - first)
-        _let_go(before_us, holds)
-        events = wanted.events + had - held.totals().events
+        _let_go(cutoff, holds)
+        minimum_index = head().minimum_index
+        events = minimum_index - first + had - held.totals().events
         if events:
             _release_space()
-    return wanted._replace(events=events)
+    return PruneReport(events, minimum_index, oldest if minimum_index > first else None)
+
+
+def _wanted(before_us: int | None) -> PruneReport:
+    return PruneReport(0, head().minimum_index, None) if before_us is None else preview(before_us)
 
 
 def _aligned(seq: int) -> int:
     return seq - seq % TILE_WIDTH
 
 
-def _prune_some(minimum_index: int, target: int, holds: Holds) -> None:
+def _prune_some(minimum_index: int, target: int, cutoff: Cutoff, before_us: int | None, holds: Holds) -> None:
     """Prune some bundles from the minimum index on, cutting the one that reaches beyond the last multiple of 256.
 
-    Does nothing where the holds changed meanwhile; then they have to be compared again.
+    Does nothing where the holds or the cut-off changed meanwhile; then they have to be compared again.
     """
     old, end = _next_bundles(minimum_index, target)
     new = [_pruned(bundle, end) for bundle in old]
@@ -110,8 +127,8 @@ def _prune_some(minimum_index: int, target: int, holds: Holds) -> None:
         locked = lock_head(cursor)
         if locked.minimum_index != minimum_index:
             raise IntegrityError("The minimum index moved while bundles were pruned.")
-        # Placing and releasing a hold append an event and so hold the head: they are wholly before us or wholly after.
-        if holds() != filters:
+        # Changing a hold or the retention appends an event and so holds the head: it is wholly before us or wholly after.
+        if holds() != filters or cutoff() != before_us:
             return
         cursor.execute(
             "DELETE FROM ledger_bundle WHERE first_seq >= %s AND first_seq <= %s", [minimum_index, old[-1].first_seq]
@@ -139,19 +156,21 @@ def _parted(bundles: Iterable[Bundle], filters: Sequence[Filter]) -> tuple[list[
     return kept, gone
 
 
-def _let_go(before_us: int, holds: Holds) -> None:
-    """Remove the held events recorded before `before_us` that no hold wants any more."""
+def _let_go(cutoff: Cutoff, holds: Holds) -> None:
+    """Remove the held events recorded before the cut-off that no hold wants any more."""
     position = 0
     end = head().minimum_index
     while rows := held.in_range(position, end, _EVENTS_AT_ONCE):
-        filters = holds()
+        filters, before_us = holds(), cutoff()
+        if before_us is None:
+            return
         tests = [matcher(filter_) for filter_ in filters]
         past = [row.event() for row in rows if row.recorded_at_us < before_us]
         unwanted = [event for event in past if not any(test(event) for test in tests)]
         if unwanted:
             with transaction.atomic(durable=True), connection.cursor() as cursor:
                 lock_head(cursor)
-                if holds() != filters:
+                if holds() != filters or cutoff() != before_us:
                     continue
                 held.delete(cursor, [event.seq for event in unwanted])
                 event_ids.delete(cursor, [(event.source, event.id) for event in unwanted], end)

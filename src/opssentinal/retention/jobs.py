@@ -85,12 +85,18 @@ def run_prune(
     run = _begin(RetentionRun.Kind.AUDIT, now, retention_days=days)
     try:
         if days is not None:
-            pruning.prune(to_us(policy.cutoff(now, days)), holds=holds.filters_in_force, progress=progress)
+            pruning.prune(lambda: _cutoff_us(now, days), holds=holds.filters_in_force, progress=progress)
     except (OpsSentinalError, DatabaseError) as error:
         _log.exception("pruning failed")
         run.error = str(error)
     _account(run, actor, context or Context())
     return run
+
+
+def _cutoff_us(now: datetime, days: int) -> int | None:
+    """The cut-off of a run that began with `days`. A retention lengthened meanwhile counts; a shorter one, the next time."""
+    chosen = preferences().audit_retention_days
+    return None if chosen is None else to_us(policy.cutoff(now, max(days, chosen)))
 
 
 def _account(run: RetentionRun, actor: Actor, context: Context) -> None:
