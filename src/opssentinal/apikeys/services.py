@@ -198,7 +198,9 @@ def _checked_networks(networks: Iterable[str]) -> list[str]:
         try:
             found.append(str(ip_network(text.strip())))
         except ValueError as error:
-            raise InvalidInput(f"{error}", path="networks") from error
+            raise InvalidInput(
+                f"“{text.strip()[:64]}” is no address or network, such as 10.0.0.0/8", path="networks"
+            ) from error
     if len(found) > NETWORKS_MAX:
         raise InvalidInput(f"may hold at most {NETWORKS_MAX} networks", path="networks")
     return found
