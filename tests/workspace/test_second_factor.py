@@ -122,6 +122,22 @@ def test_a_code_works_once(alice: User) -> None:
     assert events()[-1].metadata["reason"] == "wrong_code"
 
 
+@pytest.mark.parametrize("written", ["{}", "{:.3}-{:.3}", " {:.3} {:.3}"])
+def test_the_code_that_set_the_app_up_signs_nobody_in(alice: User, written: str) -> None:
+    """It was used by then, however it is written; the next code does."""
+    owner = signed_in()
+    prove(owner)
+    key = key_shown(owner)
+    first = code(key)
+    assert owner.post(ROOT + "app/add/", {"code": first})["Location"] == ROOT + "recovery-codes/"
+    client = browser()
+    sign_in(client)
+    again = written.format(first) if written == "{}" else written.format(first, first[3:])
+    assert client.post("/accounts/second-factor/", {"code": again}).status_code == 200
+    assert events()[-1].metadata["reason"] == "wrong_code"
+    assert client.post("/accounts/second-factor/", {"code": code(key, 1)}).status_code == 302
+
+
 def test_a_recovery_code_opens_once(alice: User) -> None:
     """Shown once, after it was recorded that they are; each signs in one time, as the log tells."""
     owner = signed_in()

@@ -63,6 +63,22 @@ def test_a_sign_in_leads_to_the_page_asked_for_and_never_to_another_site(alice: 
 
 
 @pytest.mark.parametrize(
+    ("target", "followed"),
+    [
+        ("https://localhost/x", False),  # a name that is answered to, and a server of whoever reads this
+        ("http://127.0.0.1/x", False),
+        ("//[::1]/x", False),
+        ("http://127.0.0.1:8000/profile/", True),  # the public address
+        ("http://testserver/profile/", True),  # where the browser is
+        ("javascript:alert(1)", False),
+    ],
+)
+def test_next_leads_to_the_own_host_and_the_public_address_only(alice: User, target: str, followed: bool) -> None:
+    """Neither to the other host names that are answered to nor to another port of one."""
+    assert sign_in(browser(), next=target)["Location"] == (target if followed else "/")
+
+
+@pytest.mark.parametrize(
     ("typed", "password", "reason", "actor"),
     [
         ("alice@example.com", "wrong", "wrong_password", "account"),
@@ -163,6 +179,20 @@ def test_too_many_attempts_for_one_account_are_refused(alice: User, email: str, 
         assert _attempt(email, f"198.51.100.{number}", password).status_code == 200
     assert _attempt(email, "198.51.100.200", password).status_code == 429
     assert [event.metadata["reason"] for event in events()].count("locked_out") == 1
+
+
+def test_another_port_in_the_host_header_does_not_dodge_the_lock_out(alice: User) -> None:
+    """The visitor chooses the header: failures under two ports count for the one account."""
+
+    def attempt(number: int, password: str) -> int:
+        client = browser(f"198.51.100.{number}")
+        sent = {"login": "Alice@example.com" if number % 2 else "alice@example.com", "password": password}
+        host = {"host": f"127.0.0.1:{8000 + number % 2}"}
+        return int(client.post("/accounts/login/", sent, headers=host).status_code)
+
+    assert [attempt(number, "wrong") for number in range(10)] == [200] * 10
+    assert [attempt(number, PASSWORD) for number in (10, 11)] == [429, 429]
+    assert events()[-1].metadata["reason"] == "locked_out"
 
 
 def test_a_forged_forwarded_address_does_not_dodge_the_limit(alice: User) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend
@@ -25,6 +26,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from opssentinal.events.model import Change, Event
 from opssentinal.ledger.recording import recording
@@ -39,6 +41,7 @@ from opssentinal.workspace.principals import (
     user_actor,
     user_target,
 )
+from opssentinal.workspace.public_url import public_origin
 from opssentinal.workspace.sign_in import proof_of, record_failure
 
 REFUSAL_INTERVAL_S = 60
@@ -81,6 +84,15 @@ class AccountAdapter(DefaultAccountAdapter):
         if ip is None:
             raise PermissionDenied("The client has no address.")
         return ip
+
+    def is_safe_url(self, url: str) -> bool:
+        """Whether `next` may lead there: where the browser is, or the public address. Not to every name that is answered to."""
+        hosts = {allauth_context.request.get_host(), urlsplit(public_origin()).netloc}
+        return url_has_allowed_host_and_scheme(url, hosts, require_https=allauth_context.request.is_secure())
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Failures count for the address typed alone. allauth adds the Host header, which the visitor chooses."""
+        return str(credentials.get("email", "")).lower()
 
     def login(self, request: HttpRequest, user: User) -> None:
         """Sign in: session, its row in the list and login.success in one transaction."""

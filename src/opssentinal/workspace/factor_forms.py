@@ -12,6 +12,7 @@ from struct import error as StructError
 from typing import Any
 
 from allauth.core import context as allauth_context
+from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.mfa import app_settings
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.models import Authenticator
@@ -111,8 +112,7 @@ class _Code(forms.Form):
             except Unavailable as error:
                 message = "This server can no longer read your second factor. An admin can reset it."
                 raise ValidationError(message, code=_UNREADABLE) from error
-            used = f"code-used:{self.user.pk}:{''.join(code.split())}"
-            if self.authenticator.type == Authenticator.Type.TOTP and not cache.add(used, True, _CODE_LIFE_S):
+            if self.authenticator.type == Authenticator.Type.TOTP and not _is_first_use(self.user, code):
                 raise FactorAdapter().validation_error("incorrect_code")
             return code
 
@@ -189,6 +189,12 @@ class NewAuthenticatorAppForm(ActivateTOTPForm):
             widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
         )
 
+    def clean_code(self) -> str:
+        """A right code, which from then on signs nobody in."""
+        code: str = super().clean_code()
+        _is_first_use(self.user, code)  # whether or not it was: no code of another key can have been this one
+        return code
+
 
 class NewPasskeyForm(AddWebAuthnForm):
     """A passkey or security key, and what to call it."""
@@ -216,6 +222,11 @@ class PasskeyNameForm(EditWebAuthnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["name"] = forms.CharField(label="Name", max_length=KEY_NAME_MAX)
+
+
+def _is_first_use(user: User, code: str) -> bool:
+    """Whether an app's code was not used before; it is now. Written in other ways, with spaces or dashes, it is the same."""
+    return bool(cache.add(f"code-used:{user.pk}:{normalize_user_code(code)}", True, _CODE_LIFE_S))
 
 
 def checked_credential(check: Any) -> Any:
