@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import pytest
@@ -16,9 +17,9 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from opssentinal.errors import Conflict, InvalidInput, NotFound, Unavailable
+from opssentinal.errors import Conflict, InvalidInput, NotFound, OpsSentinalError, Unavailable
 from opssentinal.events.model import EPOCH, Actor, RecordedEvent
-from opssentinal.incidents import services
+from opssentinal.incidents import cleanup, services
 from opssentinal.incidents.models import AttachedEvent, Incident, Note
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import update_preferences
@@ -328,5 +329,25 @@ def test_the_standard_cleanup_deletes_what_was_closed_long_ago(make: Make) -> No
     assert (config.standard_cleanup_preview(now), config.standard_cleanup(now)) == (1, 1)
     assert set(Incident.objects.values_list("number", flat=True)) == {resolved.number, fresh.number}
     assert not Note.objects.exists() and not AttachedEvent.objects.exists()
-    assert len(events()) == size
+    (told,) = events()[size:]
+    assert (told.action, told.metadata) == ("cleanup.finished", {"incidents": 1, "numbers": [closed.number]})
+    assert told.actor == Actor(type="system", id="cleanup", name="Standard cleanup")
     assert config.standard_cleanup(now) == 0
+    assert len(events()) == size + 1
+
+
+def test_incidents_and_the_record_of_their_deletion_stand_or_fall_together(make: Make) -> None:
+    """Without a ledger nothing is deleted; several portions are told each with its numbers, and none twice."""
+    numbers = [make().number for _ in range(3)]
+    now = timezone.now()
+    Incident.objects.update(status="closed", closed_at=now - timedelta(days=31))
+    update_preferences(ALICE, HERE, "cleanup", cleanup_incidents_days=30)
+    with away("ledger_head"), pytest.raises((DatabaseProblem, OpsSentinalError)):
+        cleanup.delete_closed(now)
+    assert Incident.objects.count() == 3
+    with away("incidents_incident"), pytest.raises(DatabaseProblem):
+        cleanup.delete_closed(now)
+    assert events("cleanup.finished") == []
+    with patch.object(cleanup, "AT_ONCE", 2):
+        assert cleanup.delete_closed(now) == 3
+    assert [told.metadata["numbers"] for told in events("cleanup.finished")] == [numbers[:2], numbers[2:]]

@@ -1,18 +1,21 @@
 """What the standard cleanup deletes here: incidents that have been closed for long, with their notes and timelines.
 
-The audit events about them, and those on their timelines, are in the ledger and stay there.
+The audit events about them, and those on their timelines, are in the ledger and stay there; so does which ones were deleted.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
-from django.db import transaction
 from django.db.models import QuerySet
 
+from opssentinal.events.model import Actor, Event, Target
 from opssentinal.incidents.models import Incident, Status
+from opssentinal.ledger.recording import recording
 from opssentinal.workspace.preferences import preferences
 
+ACTOR: Final = Actor(type="system", id="cleanup", name="Standard cleanup")
 AT_ONCE = 200
 
 
@@ -25,13 +28,26 @@ def long_closed(now: datetime) -> QuerySet[Incident]:
 
 
 def delete_closed(now: datetime) -> int:
-    """Delete them; return how many incidents are gone."""
+    """Delete them, some hundred at once, each time with a cleanup.finished that has their numbers; return how many are gone."""
     deleted = 0
     while True:
-        with transaction.atomic():  # a short one each time, so that nobody waits long
+        with recording() as record:  # a short one each time, so that nobody waits long
             # Asked within: an incident that is opened again meanwhile is not among them.
-            numbers = list(long_closed(now).select_for_update().values_list("number", flat=True)[:AT_ONCE])
-            Incident.objects.filter(number__in=numbers).delete()
+            closed = long_closed(now).select_for_update().order_by("number")
+            numbers = list(closed.values_list("number", flat=True)[:AT_ONCE])
+            if numbers:
+                Incident.objects.filter(number__in=numbers).delete()
+                record(_deleted(numbers))
         deleted += len(numbers)
         if len(numbers) < AT_ONCE:
             return deleted
+
+
+def _deleted(numbers: list[int]) -> Event:
+    return Event(
+        action="cleanup.finished",
+        outcome="success",
+        actor=ACTOR,
+        targets=[Target(type="cleanup", id="cleanup", name="Standard cleanup")],
+        metadata={"incidents": len(numbers), "numbers": numbers},
+    )

@@ -61,7 +61,7 @@ TYPES = (
         action="cleanup.finished",
         category="configuration",
         title="Standard cleanup run",
-        description="Somebody ran the standard cleanup of expired sessions and old exports.",
+        description="Somebody ran the standard cleanup of expired sessions and old exports, or it deleted incidents.",
         sentence="{actor} ran the standard cleanup",
         example=example(
             "cleanup.finished",
