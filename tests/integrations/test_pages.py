@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from django.test import Client
 
+from opssentinal.events.model import to_us
 from opssentinal.integrations import services
 from opssentinal.integrations.follower import Follower
 from opssentinal.integrations.models import Delivery, Integration
 from opssentinal.ledger import reader
 from opssentinal.ledger.pruning import prune
 from opssentinal.workspace.models import User
+from opssentinal.workspace.preferences import update_preferences
 from tests.integrations.conftest import ALICE, HERE, Receiver, connect, deliver, events, record_events
 from tests.ledger.conftest import commit, make_event
 
@@ -159,6 +162,18 @@ def test_replay_from_a_number_or_a_time(admin: Client, receiver: Receiver, start
     integration = connect(receiver).integration
     record_events(3)
     assert said in admin.post(f"{ROOT}{integration.public_id}/replay/", {"start": start}, follow=True).text
+
+
+def test_replay_takes_the_workspaces_clock(admin: Client, receiver: Receiver) -> None:
+    """A day begins at its midnight there: what was recorded in its first hour is before the day in UTC."""
+    update_preferences(ALICE, HERE, "general", time_zone="Europe/Berlin")
+    integration = connect(receiver).integration
+    size = reader.head().size
+    commit([make_event(1)], to_us(datetime(2030, 1, 1, 22, 30, tzinfo=UTC)))
+    commit([make_event(2)], to_us(datetime(2030, 1, 1, 23, 30, tzinfo=UTC)))
+    for start in ("2030-01-02", "2030-01-02 00:00"):
+        page = admin.post(f"{ROOT}{integration.public_id}/replay/", {"start": start}, follow=True).text
+        assert f"from number {size + 1} on" in page
 
 
 def test_a_new_secret_is_shown_once(admin: Client, receiver: Receiver) -> None:

@@ -16,6 +16,7 @@ from opssentinal.errors import Conflict, InvalidInput, NotFound
 from opssentinal.integrations import services, trial
 from opssentinal.integrations.follower import Follower
 from opssentinal.integrations.models import Delivery, Integration
+from opssentinal.query import parse
 from opssentinal.workspace.preferences import update_preferences
 from tests.integrations.conftest import ALICE, HERE, NOON, Clock, Receiver, connect, deliver, events, record_events
 from tests.workspace.conftest import away
@@ -101,6 +102,21 @@ def test_an_edit_tells_before_and_after(receiver: Receiver) -> None:
     ]
     services.update_integration(integration.public_id, ALICE, HERE, name="SIEM")
     assert len(events("integration.updated")) == 1
+
+
+def test_days_are_those_of_the_workspaces_zone(receiver: Receiver) -> None:
+    """Kept as instants: an edit of something else, also in another zone, leaves them as they are."""
+    update_preferences(ALICE, HERE, "general", time_zone="Europe/Berlin")
+    public_id = connect(receiver).integration.public_id
+    services.update_integration(public_id, ALICE, HERE, query="after:2026-01-01 before:2026-01-01T01:00Z")
+    kept = "after:2025-12-31T23:00:00Z before:2026-01-01T01:00:00Z"
+    assert Integration.objects.get().query == kept
+    assert Integration.objects.get().filter == parse(kept)
+    services.update_integration(public_id, ALICE, HERE, query="before:2026-01-01T01:00+01:00")
+    update_preferences(ALICE, HERE, "general", time_zone="Asia/Tokyo")
+    services.update_integration(public_id, ALICE, HERE, name="Other")
+    assert Integration.objects.get().query == "before:2026-01-01T00:00:00Z"
+    assert [change.field for change in events("integration.updated")[-1].changes] == ["name"]
 
 
 def test_no_secret_is_in_the_log_or_readable_in_the_database(receiver: Receiver, follower: Follower) -> None:

@@ -131,6 +131,7 @@ def test_a_naive_now_is_a_mistake_of_the_program() -> None:
 def test_instants_survive_being_written(moment: datetime, zone: ZoneInfo, end: bool) -> None:
     """Whatever `written` writes is read as the same instant, as a beginning and as an end."""
     assert parse_instant(written(moment, zone, end=end), zone, end=end) == moment
+    assert parse_instant(written(moment, zone, end=end, absolute=True), UTC, end=not end) == moment
 
 
 @given(st.dates(date(1950, 1, 1), date(2040, 1, 1)), zones)

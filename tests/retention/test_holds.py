@@ -23,6 +23,7 @@ from opssentinal.query import Filter, parse
 from opssentinal.retention import holds, jobs, policy
 from opssentinal.retention.models import LegalHold
 from opssentinal.workspace.models import User
+from opssentinal.workspace.preferences import update_preferences
 from opssentinal.workspace.principals import user_actor
 from tests.retention.conftest import NOON, days_ago, record_events
 from tests.workspace.conftest import away
@@ -238,6 +239,25 @@ def test_placing_on_the_page(admin_client: Client) -> None:
     assert "A court asked" in text
     assert "Case 7" in admin_client.get("/settings/data-retention/").content.decode()
     assert admin_client.post(PAGE + "new/", FORM | {"confirmed": "on"}).status_code == 409
+
+
+def test_days_are_those_of_the_workspaces_zone(admin_client: Client, admin: User) -> None:
+    """A day begins at the workspace's midnight, as on Audit Logs; the page shows the instants, which mean the same anywhere."""
+    update_preferences(user_actor(admin), Context(), "general", time_zone="Europe/Berlin")
+    form = FORM | {"query": "actor:usr_mallory after:2026-01-01 before:2026-07-01"}
+    text = admin_client.post(PAGE + "new/", form).content.decode()
+    shown = "actor:usr_mallory after:2026-01-01T00:00:00+01:00 before:2026-07-01T00:00:00+02:00"
+    assert f'name="query" value="{shown}"' in text
+    update_preferences(user_actor(admin), Context(), "general", time_zone="Asia/Tokyo")  # before it is confirmed
+    admin_client.post(PAGE + "new/", form | {"query": shown, "confirmed": "on"})
+    hold = LegalHold.objects.get()
+    assert Filter.from_json(hold.filter) == parse(shown)
+    assert hold.query == "actor:usr_mallory after:2025-12-31T23:00:00Z before:2026-06-30T22:00:00Z"
+
+
+def test_a_hold_over_a_day_is_told_with_its_hours(admin: User) -> None:
+    """Where it is shown and in the log, no bare date stands, which readers elsewhere would take for another day."""
+    assert place(admin, "after:2026-01-01").query == "after:2026-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from opssentinal.integrations import deliveries, signature
 from opssentinal.integrations.models import BATCH_EVENTS_MAX, NAME_MAX, URL_MAX, Integration
 from opssentinal.ledger.reader import head
 from opssentinal.ledger.recording import recording
-from opssentinal.query import format, parse
+from opssentinal.query import format, parse, zone_named
 from opssentinal.workspace.encryption import decrypt, encrypt
-from opssentinal.workspace.preferences import HIDDEN
+from opssentinal.workspace.preferences import HIDDEN, preferences
 
 OVERLAP_HOURS_MAX = 24 * 30
 INTEGRATIONS_MAX = 100
@@ -272,7 +272,8 @@ def _url(text: str) -> str:
 
 def _query(text: str) -> str:
     try:
-        return format(parse(text))
+        # A day is one of the workspace's zone; what is kept has absolute times, so that it goes on meaning the same.
+        return format(parse(text, zone_named(preferences().time_zone)), absolute=True)
     except InvalidQuery as error:
         raise InvalidInput(error.detail, path="query", hint=error.hint) from error
 

@@ -90,10 +90,13 @@ def day_start(day: date, tz: tzinfo) -> datetime:
     return datetime.combine(day, time(), tz).astimezone(UTC)
 
 
-def written(instant: datetime, tz: tzinfo = UTC, *, end: bool = False) -> str:
-    """Write an instant as `parse_instant` reads it with the same `tz` and `end`: a bare date where it is one."""
+def written(instant: datetime, tz: tzinfo = UTC, *, end: bool = False, absolute: bool = False) -> str:
+    """Write an instant as `parse_instant` reads it with the same `tz` and `end`: a bare date where it is one.
+
+    With `absolute` it is always a time with its offset, which means the same in every zone.
+    """
     local = instant.astimezone(tz)
-    if day_start(local.date(), tz) == instant:
+    if not absolute and day_start(local.date(), tz) == instant:
         return (local.date() - timedelta(days=1) if end else local.date()).isoformat()
     text = local.isoformat()
     return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text

@@ -78,8 +78,11 @@ def parse(text: str, tz: tzinfo = UTC, now: datetime | None = None) -> Filter:
     return found & _grouped(group)
 
 
-def format(filter: Filter, tz: tzinfo = UTC) -> str:
-    """Write a filter as the text that `parse` with the same zone reads as the same filter; quoted where needed only."""
+def format(filter: Filter, tz: tzinfo = UTC, *, absolute: bool = False) -> str:
+    """Write a filter as the text that `parse` with the same zone reads as the same filter; quoted where needed only.
+
+    With `absolute` times have their offset, so that the text means the same in every zone; for what is kept.
+    """
     words: list[str] = []
     previous: Term | None = None
     for term in filter.terms:
@@ -89,9 +92,9 @@ def format(filter: Filter, tz: tzinfo = UTC) -> str:
         words.append(f"{'-' if term.negated else ''}{term.field}:{values}")
         previous = term
     if filter.after is not None:
-        words.append(f"after:{instant.written(filter.after, tz)}")
+        words.append(f"after:{instant.written(filter.after, tz, absolute=absolute)}")
     if filter.before is not None:
-        words.append(f"before:{instant.written(filter.before, tz)}")
+        words.append(f"before:{instant.written(filter.before, tz, absolute=absolute)}")
     for phrase in filter.text:
         words.append(f"{'-' if phrase.negated else ''}{_written(phrase.value, free=True)}")
     return " ".join(words)

@@ -7,9 +7,9 @@ from typing import Any
 from django import forms
 
 from opssentinal.errors import InvalidInput
-from opssentinal.query import Filter, parse
+from opssentinal.query import Filter, parse, zone_named
 from opssentinal.retention import policy
-from opssentinal.workspace.preferences import Preferences
+from opssentinal.workspace.preferences import Preferences, preferences
 
 FOR_EVER, CUSTOM = "forever", "custom"
 COOLDOWN_HOURS_MAX = 720
@@ -130,10 +130,10 @@ class HoldForm(forms.Form):
     confirmed = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     def clean_query(self) -> str:
-        """Read the query; `filter` is what it means now."""
+        """Read the query; `filter` is what it means now. A day is one of the workspace's zone, as on Audit Logs."""
         text: str = self.cleaned_data["query"]
         try:
-            self.filter = parse(text)
+            self.filter = parse(text, zone_named(preferences().time_zone))
         except InvalidInput as error:
             raise forms.ValidationError(str(error)) from error
         if self.filter == Filter():

@@ -7,6 +7,7 @@ from typing import cast
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.timezone import get_current_timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from opssentinal.approvals import services as approvals
@@ -49,8 +50,9 @@ def place(request: HttpRequest) -> HttpResponse:
     if request.method != "POST" or not form.is_valid():
         return render(request, "retention/hold.html", {"form": form}, status=400 if form.errors else 200)
     if not form.cleaned_data["confirmed"]:
-        # Relative times are fixed here: what is confirmed is what was counted.
-        asking = {**form.cleaned_data, "query": format_query(form.filter), "extent": _extent(form.filter)}
+        # Relative times and days are fixed here: what is confirmed is what was counted.
+        query = format_query(form.filter, get_current_timezone(), absolute=True)
+        asking = {**form.cleaned_data, "query": query, "extent": _extent(form.filter)}
         return render(request, "retention/hold.html", {"form": form, "asking": asking})
     said = form.cleaned_data
     try:

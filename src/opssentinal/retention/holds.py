@@ -51,7 +51,7 @@ def place(
         if LegalHold.objects.filter(released_at=None, name=name).exists():
             raise Conflict(f"There is a hold named “{name}” already.")
         hold = LegalHold.objects.create(
-            name=name, reason=reason, query=format_query(filter), filter=filter.to_json().decode(), placed_by=user,
+            name=name, reason=reason, query=format_query(filter, absolute=True), filter=filter.to_json().decode(), placed_by=user,
             placed_at=now or timezone.now(),
         )  # fmt: skip
         said = {"query": hold.query, "reason": reason}
