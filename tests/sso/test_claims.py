@@ -56,6 +56,21 @@ def test_no_claims_are_a_fault(claims: dict[str, Any]) -> None:
     assert matching_rule([Rule("groups", "admins", "admin"), Rule("name.x", "1", "admin")], claims) is None or claims
 
 
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({"name": "Dana\nDoe"}, "Dana Doe"),
+        ({"name": "\u202eDana\x1b \u200bDoe\u3000"}, "Dana Doe"),
+        ({"given_name": "Dana\t", "family_name": "\u2066Doe"}, "Dana Doe"),
+        ({"name": "\u200b"}, ""),
+        ({"name": "x" * 149 + " " + "y" * 10}, "x" * 149),
+    ],
+)
+def test_a_name_is_cleaned_of_what_cannot_be_seen(claims: dict[str, Any], name: str) -> None:
+    """Whoever cannot choose the name at the provider still gets in, under what can be read of it."""
+    assert person_name(claims) == name
+
+
 @given(st.emails())
 def test_a_domain_is_allowed_exactly(email: str) -> None:
     """The address's own domain allows it in any case of letters, and no longer or shorter one does."""

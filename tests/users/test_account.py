@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -10,12 +12,13 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
 from opssentinal.apikeys.authentication import authenticate, forget_cached
 from opssentinal.apikeys.services import CreatedKey, create_key
-from opssentinal.errors import Unauthenticated
+from opssentinal.errors import InvalidInput, Unauthenticated
 from opssentinal.events.model import Actor, Change, Context
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import session_reference
@@ -109,6 +112,22 @@ def test_what_cannot_be_is_told_and_changes_nothing(admin: Client, bob: User) ->
     now = fresh(bob)
     assert (now.email, now.role, now.expires_at, now.log_from) == (before.email, before.role, None, None)
     assert len(events()) == count
+
+
+@pytest.mark.parametrize("name", ["Bob\nEve", "Bob\u202eevE", "Bob\x07", "B\u200bob"])
+def test_a_name_is_one_printable_line_wherever_it_is_given(
+    admin: Client, bob: User, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the page of the account, in an invitation and by command: no name can look like another or forge a line."""
+    assert admin.post(page(bob), edited(bob, name=name)).status_code == 400
+    invited = edited(User(email="new@example.com", name=name, role="member"))
+    assert admin.post(LIST + "new/", invited).status_code == 400
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a wholly new pass phrase\n"))
+    with pytest.raises(InvalidInput, match="^name: Use one line"):
+        call_command("createuser", "new@example.com", "--name", name, "--password-stdin")
+    assert [user.name for user in User.objects.order_by("pk")] == ["Alice", "Bob"]
+    User.objects.filter(pk=bob.pk).update(name=name)
+    assert admin.post(page(bob), edited(fresh(bob), name="Robert")).status_code == 302, "what is there can be mended"
 
 
 def test_deactivating_ends_sessions_and_keys(admin: Client, alice: User, bob: User) -> None:

@@ -28,9 +28,9 @@ def test_everybody_changes_their_own_name(alice: User, bob: User) -> None:
 
 
 def test_what_is_no_name_is_told(alice: User) -> None:
-    """None at all and one that is too long."""
+    """None at all, one that is too long, and one with what cannot be seen or breaks the line."""
     client = signed_in()
-    for name in ("", " ", "x" * 151):
+    for name in ("", " ", "x" * 151, "Eve\nMallory", "Eve\u202eecilA", "Eve\x1b[2J", "E\u200bve"):
         assert client.post(PATH, {"name": name}).status_code == 400
     assert events("user.updated") == []
     assert browser().post(PATH, {"name": "Eve"})["Location"].startswith("/accounts/login/")

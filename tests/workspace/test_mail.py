@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +15,7 @@ from django.core.mail import get_connection
 from django.core.mail import send_mail as django_send_mail
 from pytest_django import Settings
 
+from opssentinal.config import load
 from opssentinal.errors import InvalidInput, Unavailable
 from opssentinal.ledger.recording import recording
 from opssentinal.workspace import mail
@@ -183,3 +190,61 @@ def test_django_sends_the_same_way(settings: Settings) -> None:
 def test_sender(text: str, good: bool) -> None:
     """A sender is one address, with a name or without."""
     assert is_sender(text) is good
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "fd00:ec2::254", "168.63.129.16", "100.100.100.200"]
+)
+def test_where_clouds_keep_their_metadata_is_no_mail_server(host: str) -> None:
+    """Refused before anything is sent there, by each spelling; servers inside are not."""
+    use(25, host=host)
+    with pytest.raises(Unavailable, match="no mail goes there") as refused:
+        send_mail("bob@example.com", "Hello", "text")
+    assert refused.value.permanent
+
+
+def test_the_operator_can_permit_such_an_address(settings: Settings) -> None:
+    """As with requests: then it is tried, and what comes of it is said."""
+    environment = {"OPSSENTINAL_DATA_DIR": os.environ["OPSSENTINAL_DATA_DIR"]}
+    settings.CONFIG = load(environment | {"OPSSENTINAL_OUTBOUND_ALLOW": "169.254.169.254/32"})
+    assert mail._addresses("169.254.169.254", 25) == ["169.254.169.254"]
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.2p1 secret\r\n", b"HTTP/1.1 400 secret\r\n\r\n", b"-ERR secret\r\n"])
+def test_what_other_servers_say_is_not_shown(said: bytes) -> None:
+    """The page is no way to read what else listens inside."""
+    with greeting(said) as port:
+        use(port)
+        with pytest.raises(Unavailable, match="does not speak SMTP") as refused:
+            send_mail("bob@example.com", "Hello", "text")
+    assert "secret" not in str(refused.value)
+
+
+def test_what_a_mail_server_says_is_one_printable_line() -> None:
+    """A reply may hold anything; what moves the cursor or turns the text around is left out."""
+    with greeting("554 Go \x1b[2Jaway\u202e now\r\n".encode()) as port:
+        use(port)
+        with pytest.raises(Unavailable, match="554 Go \\[2Jaway now") as refused:
+            send_mail("bob@example.com", "Hello", "text")
+    assert str(refused.value).isprintable()
+
+
+@contextlib.contextmanager
+def greeting(said: bytes) -> Iterator[int]:
+    """A port where every connection is greeted so and closed."""
+
+    class Greeter(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(said)
+            self.request.shutdown(socket.SHUT_WR)
+            while self.request.recv(1024):
+                pass
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Greeter) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()

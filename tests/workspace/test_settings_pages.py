@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from opssentinal.events.model import Change
+from opssentinal.events.model import Change, Context
 from opssentinal.ledger.reader import bundles_after
 from opssentinal.workspace import mail, proxies
 from opssentinal.workspace.models import StoredPreferences, User
-from opssentinal.workspace.preferences import preferences, stored_secret
+from opssentinal.workspace.preferences import preferences, stored_secret, update_preferences
+from opssentinal.workspace.principals import user_actor
 from opssentinal.workspace.public_url import public_link
 from tests.workspace.conftest import AGENT, PASSWORD, browser, events, sign_in, signed_in
 from tests.workspace.postbox import SENDER, Postbox, serving, silent, use
@@ -156,19 +157,22 @@ def test_the_password_of_the_mail_server_is_written_and_never_shown(alice: User)
     stored = b"".join(b"".join((*b.heads, *b.whos, *b.whats)) for b in bundles_after(0))
     assert b"s3cret" not in stored
     assert b"(hidden)" in stored
-    save(client, "/settings/general/email/", smtp_password="", smtp_port=2525)
+    save(client, "/settings/general/email/", smtp_password="", smtp_from="audit@example.net")
     assert stored_secret("smtp_password") == "s3cret", "left empty, it stays"
     save(client, "/settings/general/email/", smtp_password="", smtp_user="")
     assert stored_secret("smtp_password") is None
 
 
-@pytest.mark.parametrize("changed", [{"smtp_host": "other.example.com"}, {"smtp_user": "other"}])
-def test_a_stored_password_goes_to_no_other_server(alice: User, changed: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [{"smtp_host": "other.example.com"}, {"smtp_user": "other"}, {"smtp_port": 2525}, {"smtp_security": "none"}],
+)
+def test_a_stored_password_goes_to_no_other_server(alice: User, changed: dict[str, Any]) -> None:
     """Whoever may change the server cannot read the password by having it sent to one of their own."""
     client = signed_in()
     save(client, "/settings/general/email/")
     assert save(client, "/settings/general/email/", smtp_password="", **changed).status_code == 400
-    assert preferences().smtp_host == "mail.example.com"
+    assert {name: getattr(preferences(), name) for name in changed} == {name: EMAIL[name] for name in changed}
     assert save(client, "/settings/general/email/", smtp_password="new", **changed).status_code == 302
     assert stored_secret("smtp_password") == "new"
 
@@ -220,6 +224,21 @@ def test_a_test_message_that_is_refused_says_why(alice: User, monkeypatch: pytes
         use(port)
         page = client.post("/settings/general/email/test/", follow=True).content.decode()
     assert "timed out" in page
+
+
+@pytest.mark.parametrize("name", ["Acme\r\nBcc: eve@example.com", "Acme\u202egro", "Acme\x1b[2J", "A\u200bcme"])
+def test_the_name_is_one_printable_line(alice: User, name: str) -> None:
+    """It stands in subjects and titles. One that was stored before is a failed test message, and no fault."""
+    client = signed_in()
+    assert save(client, "/settings/general/workspace/", workspace_name=name).status_code == 400
+    assert preferences().workspace_name == "OpsSentinal"
+    update_preferences(user_actor(alice), Context(), "general", workspace_name="Acme\nand Sons")
+    with serving(Postbox()) as port:
+        use(port)
+        response = client.post("/settings/general/email/test/", follow=True)
+    assert response.status_code == 200
+    assert "cannot be the subject" in response.content.decode()
+    assert (events()[-1].action, events()[-1].outcome) == ("email.tested", "failure")
 
 
 def test_the_least_length_of_passwords_follows_the_settings(alice: User) -> None:

@@ -24,6 +24,20 @@ Allowed = Iterable[Network | str]
 
 _HINT = "An operator can permit it with OPSSENTINAL_OUTBOUND_ALLOW."
 
+# What every machine of a cloud can ask for its own credentials: nothing that a person means by a server inside.
+_METADATA = {
+    ipaddress.ip_network(network): reason
+    for network, reason in (
+        ("169.254.0.0/16", "a link-local address, where clouds keep their metadata service"),
+        ("fe80::/10", "a link-local address"),
+        ("168.63.129.16/32", "an address of Azure's metadata service"),
+        ("100.100.100.200/32", "an address of Alibaba Cloud's metadata service"),
+        ("192.0.0.192/32", "an address of Oracle Cloud's metadata service"),
+        ("fd00:ec2::/32", "an address of Amazon's metadata service"),
+        ("fd20:ce::/32", "an address of Google Cloud's metadata service"),
+    )
+}
+
 # IANA IPv4 Special-Purpose Address Registry, but for what it marks as globally reachable.
 _IPV4_RESERVED = {
     ipaddress.IPv4Network(network): reason
@@ -110,6 +124,16 @@ def refusal(address: IPAddress, allowed: Allowed = ()) -> str | None:
     if address not in _IPV6_UNICAST:
         return "a reserved address"
     return "an ISATAP address" if carried is not None else None
+
+
+def metadata_refusal(address: IPAddress, allowed: Allowed = ()) -> str | None:
+    """Say why not even a server inside can be at an address: link-local, or of a cloud's metadata service; else None.
+
+    For connections that are not held to `refusal`. A listed network permits its addresses, as there.
+    """
+    carried = _carried(address)
+    reason = None if is_listed(address, allowed) else _named(address, _METADATA)
+    return reason or (metadata_refusal(carried, allowed) if carried is not None else None)
 
 
 def is_allowed_host(host: str, allowed: Allowed) -> bool:

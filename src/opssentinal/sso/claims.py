@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from opssentinal.workspace.models import EMAIL_MAX, NAME_MAX
+from opssentinal.workspace.text import printable_line
 
 Claims = Mapping[str, Any]
 
@@ -68,7 +69,7 @@ def is_domain_allowed(email: str, domains: Iterable[str]) -> bool:
 
 
 def person_name(claims: Claims) -> str:
-    """What the person is called, "" if the provider does not say."""
+    """What the person is called, as one printable line; "" if the provider does not say."""
     parts = [claims.get("given_name"), claims.get("family_name")]
     name = claims.get("name") or " ".join(part for part in parts if isinstance(part, str))
-    return " ".join(str(name).split())[:NAME_MAX] if isinstance(name, str) and name.isprintable() else ""
+    return printable_line(name)[:NAME_MAX].rstrip() if isinstance(name, str) else ""

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from opssentinal.users.listing import SEARCH_MAX, STATES
 from opssentinal.workspace.models import EMAIL_MAX, NAME_MAX, Role, User
+from opssentinal.workspace.text import validate_line
 
 _MINUTE = "%Y-%m-%dT%H:%M"
 LIMITS = ("expires_at", "log_from", "log_until")
@@ -45,7 +46,9 @@ def _moment(label: str, help_text: str) -> forms.DateTimeField:
 class AccountForm(forms.Form):
     """An account's name, address, role and limits. Times are those of the page, to the minute."""
 
-    name = forms.CharField(max_length=NAME_MAX, required=False, help_text="As the log will show it.")
+    name = forms.CharField(
+        max_length=NAME_MAX, required=False, help_text="As the log will show it.", validators=[validate_line]
+    )
     email = forms.EmailField(label="E-mail", max_length=EMAIL_MAX)
     role = forms.ChoiceField(
         choices=Role.choices,

@@ -9,6 +9,7 @@ from django import forms
 from django.contrib.auth.password_validation import password_validators_help_text_html
 
 from opssentinal.workspace.models import EMAIL_MAX, NAME_MAX
+from opssentinal.workspace.text import validate_line
 
 
 class SignInForm(LoginForm):
@@ -69,6 +70,7 @@ class NameForm(forms.Form):
 
     name = forms.CharField(
         max_length=NAME_MAX,
+        validators=[validate_line],
         help_text="As the log will show it from now on.",
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
@@ -81,6 +83,7 @@ class SetupForm(forms.Form):
     name = forms.CharField(
         label="Your name",
         max_length=NAME_MAX,
+        validators=[validate_line],
         help_text="As the log will show it.",
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )

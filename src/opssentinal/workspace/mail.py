@@ -1,7 +1,8 @@
 """E-mail through the server that an admin has entered: one way out for invitations, lost passwords and notices.
 
 Django speaks SMTP; this module gives it the preferences and a deadline, and turns what went wrong into words that an admin
-can act on. Delivering takes seconds, so it never happens inside recording(): a mail server that hangs must not hold the log.
+can act on. This is the one connection that does not go through `outbound`: a mail server usually stands inside, at an address
+that requests are refused to. Where clouds keep their metadata is refused here too. Delivering takes seconds, so it never happens inside recording(): a mail server that hangs must not hold the log.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import smtplib
 import socket
 import ssl
 from email.utils import parseaddr
+from ipaddress import ip_address
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.core.mail.backends.smtp import EmailBackend
@@ -19,7 +22,9 @@ from django.core.validators import validate_email
 from django.db import connection
 
 from opssentinal.errors import InvalidInput, Unavailable
+from opssentinal.outbound.address import metadata_refusal
 from opssentinal.workspace.preferences import preferences, stored_secret
+from opssentinal.workspace.text import printable_line
 
 # For each step of the conversation, not for all of it.
 TIMEOUT_S = 10
@@ -79,10 +84,20 @@ class MailServer(EmailBackend):
 
     @property
     def connection_class(self) -> Any:
-        """Django's connection, which besides keeps what the server answered to the message itself."""
+        """Django's connection, which besides goes to checked addresses and keeps what the server answered to the message."""
         backend = self
 
         class Listening(super().connection_class):  # type: ignore[misc]  # chosen by Django at run time
+            def connect(self, host: str, port: int, source_address: Any = None) -> tuple[int, bytes]:
+                """Each address of the host in turn, resolved once; TLS goes by the name, which smtplib has kept."""
+                failure: OSError = OSError(f"{host} has no address")
+                for address in _addresses(host, port):
+                    try:
+                        return super().connect(address, port, source_address)
+                    except OSError as error:
+                        failure = error
+                raise failure
+
             def data(self, message: Any) -> tuple[int, bytes]:
                 code, text = super().data(message)
                 backend.answer = _answer(code, text)
@@ -98,6 +113,17 @@ class MailServer(EmailBackend):
             raise _unavailable(error, f"{self.host}:{self.port}") from error
         finally:
             self.close()
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """The addresses of a mail server. Raises Unavailable where one of them is not a mail server's; OSError."""
+    places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(place[0]) for *_, place in places))
+    for address in addresses:
+        reason = metadata_refusal(ip_address(address.partition("%")[0]), settings.CONFIG.outbound_allow)
+        if reason is not None:
+            raise Unavailable(f"{host} has the address {address}, {reason}: no mail goes there.", permanent=True)
+    return addresses
 
 
 def is_sender(text: str) -> bool:
@@ -117,6 +143,8 @@ def is_sender(text: str) -> bool:
 def _unavailable(error: Exception, server: str) -> Unavailable:
     """The reason in words, with the server's own answer where it gave one."""
     match error:
+        case smtplib.SMTPResponseException() if not _is_reply(error.smtp_code):
+            return Unavailable(f"{server} does not speak SMTP.", permanent=True)
         case smtplib.SMTPAuthenticationError():
             reason, permanent = f"{server} refused the user name or password", True
         case smtplib.SMTPRecipientsRefused():
@@ -144,6 +172,16 @@ def _unavailable(error: Exception, server: str) -> Unavailable:
 
 
 def _answer(code: int, text: bytes | str) -> str:
-    """What the server said, on one line and cut: whoever answers on that port may say anything."""
+    """What the server said, on one line and cut: whoever answers on that port may say anything.
+
+    Only of a reply of SMTP: else the page would be a way to read what other servers inside greet with.
+    """
+    if not _is_reply(code):
+        return "an answer that is not SMTP"
     said = text.decode(errors="replace") if isinstance(text, bytes) else text
-    return f"{code} {' '.join(said.split())}"[:_ANSWER_MAX]
+    return f"{code} {printable_line(said)}"[:_ANSWER_MAX]
+
+
+def _is_reply(code: int) -> bool:
+    """Whether this is a code of SMTP (RFC 5321, Section 4.2). For any other line smtplib gives -1, with the line as text."""
+    return 200 <= code < 600

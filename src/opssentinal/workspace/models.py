@@ -13,6 +13,8 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from opssentinal.workspace.text import validate_line
+
 EMAIL_MAX = 254
 NAME_MAX = 150
 
@@ -79,8 +81,15 @@ class User(AbstractBaseUser):
     def clean(self) -> None:
         """What no single field can tell."""
         super().clean()
+        faults: dict[str, list[ValidationError] | str] = {}
+        try:
+            validate_line(self.name)
+        except ValidationError as error:
+            faults["name"] = error.error_list
         if self.log_from and self.log_until and self.log_from >= self.log_until:
-            raise ValidationError({"log_until": "The period must end after it begins."})
+            faults["log_until"] = "The period must end after it begins."
+        if faults:
+            raise ValidationError(faults)
 
     @property
     def is_admin(self) -> bool:

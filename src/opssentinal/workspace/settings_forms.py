@@ -12,13 +12,17 @@ from django.core.validators import DomainNameValidator, validate_ipv46_address
 from opssentinal.query import zone_names
 from opssentinal.workspace.mail import is_sender
 from opssentinal.workspace.preferences import Preferences
+from opssentinal.workspace.text import validate_line
 
 
 class GeneralForm(forms.Form):
     """What the workspace is called and where it is."""
 
     workspace_name = forms.CharField(
-        label="Name", max_length=100, help_text="Shown on every page, in messages and in authenticator apps."
+        label="Name",
+        max_length=100,
+        help_text="Shown on every page, in messages and in authenticator apps.",
+        validators=[validate_line],
     )
     public_url = forms.CharField(
         label="Public URL",
@@ -46,6 +50,10 @@ class GeneralForm(forms.Form):
             raise ValidationError("Begin with https:// or http://, and end with the host name or a port.")
         _check_host(parts.hostname or "")
         return url.lower()
+
+
+# What decides where a password goes, and who can read it on the way.
+_PASSWORD_GOES_BY = ("smtp_host", "smtp_port", "smtp_security", "smtp_user")
 
 
 class EmailForm(forms.Form):
@@ -105,8 +113,10 @@ class EmailForm(forms.Form):
         if host and user and not password:
             if not self._has_password:
                 self.add_error("smtp_password", "A user name needs a password.")
-            elif (host, user) != (self._stored.smtp_host, self._stored.smtp_user):
-                self.add_error("smtp_password", "Enter it again: the stored one is for another server or user.")
+            elif any(chosen.get(name) != getattr(self._stored, name) for name in _PASSWORD_GOES_BY):
+                self.add_error(
+                    "smtp_password", "Enter it again: the stored one is for another server, port, encryption or user."
+                )
         return chosen
 
     def split(self) -> tuple[dict[str, Any], dict[str, str | None]]:

@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 
-from opssentinal.errors import OpsSentinalError, Unavailable
+from opssentinal.errors import InvalidInput, OpsSentinalError, Unavailable
 from opssentinal.events.model import Event, Target
 from opssentinal.ledger.recording import recording
 from opssentinal.workspace.access import admin_required
@@ -67,7 +67,7 @@ def test_email(request: HttpRequest) -> HttpResponse:
     text = f"This is the test message you asked for in {workspace}.\n\n{public_url()}\n"
     try:
         answer, is_sent = send_mail(user.email, f"Test message of {workspace}", text), True
-    except Unavailable as error:
+    except (Unavailable, InvalidInput) as error:  # the name of the workspace may not be fit for a subject
         answer, is_sent = str(error), False
     with recording() as record:
         record(
