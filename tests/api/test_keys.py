@@ -75,7 +75,7 @@ def test_no_wider_networks_and_no_later_expiry_than_its_own(caller: Make) -> Non
 
 def test_a_key_made_by_a_key_ends_with_the_same_account(caller: Make) -> None:
     """Switching an account off ends what its keys have made too."""
-    bob = User.objects.create_user("bob@example.com")
+    bob = User.objects.create_user("bob@example.com", role="admin")
     made = caller(created_by=bob).post("/api-keys", NEW | {"scopes": ["events:read"]}).json_
     User.objects.filter(pk=bob.pk).update(is_active=False)
     forget_cached()

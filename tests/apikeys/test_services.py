@@ -165,6 +165,18 @@ def test_a_key_ends_with_the_account_that_made_it(make_key: Make) -> None:
         authenticate(made.token)
 
 
+@pytest.mark.parametrize("role", ["member", "auditor"])
+def test_a_key_works_while_who_made_it_is_an_admin(make_key: Make, role: str) -> None:
+    """However the role was lost; whether the key was revoked then is not what counts."""
+    user = User.objects.create_user("alice@example.com", "correct horse battery", role="admin")
+    made = make_key(created_by=user)
+    assert authenticate(made.token)
+    User.objects.update(role=role)
+    authentication.forget_cached()
+    with pytest.raises(Unauthenticated, match="not an active admin"):
+        authenticate(made.token)
+
+
 def test_last_use_is_written_once_a_minute(make_key: Make, django_assert_num_queries: Any) -> None:
     """Using a key notes when, but no more often than each minute."""
     made = make_key()

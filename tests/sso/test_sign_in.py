@@ -13,7 +13,10 @@ from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from opssentinal.events.model import Actor, Change
+from opssentinal.apikeys.authentication import authenticate
+from opssentinal.apikeys.services import create_key
+from opssentinal.errors import Unauthenticated
+from opssentinal.events.model import Actor, Change, Context
 from opssentinal.sso import configuration
 from opssentinal.sso.models import Identity
 from opssentinal.workspace.models import User
@@ -187,6 +190,23 @@ def test_who_leaves_a_group_loses_its_role(sso: OpenIDProvider) -> None:
     round_trip(visitor())
     assert User.objects.get(email="dana@example.com").role == "member"
     assert last(2)[0] == ("user.role_changed", SAID)
+
+
+def test_who_leaves_the_group_of_admins_loses_the_keys_too(sso: OpenIDProvider) -> None:
+    """A claim is as good as an admin's click: keys made with the power end with it, in the same transaction."""
+    admit(("groups", "staff", "admin"))
+    round_trip(visitor())
+    dana = User.objects.get(email="dana@example.com")
+    made = create_key(
+        actor=KEYCLOAK, context=Context(), name="Billing", source="billing", scopes=["keys:admin"], created_by=dana
+    )  # fmt: skip
+    sso.person["groups"] = []
+    round_trip(visitor())
+    revoked, changed = events()[-3:-1]
+    assert (revoked.action, revoked.actor, revoked.targets[0].id) == ("api_key.revoked", KEYCLOAK, made.key.public_id)
+    assert (changed.action, changed.metadata) == ("user.role_changed", SAID | {"api_keys_revoked": 1})
+    with pytest.raises(Unauthenticated):
+        authenticate(made.token)
 
 
 def test_without_a_rule_that_matches_and_a_default_role_nobody_comes_in(sso: OpenIDProvider, bob: User) -> None:

@@ -132,6 +132,7 @@ def test_a_name_is_one_printable_line_wherever_it_is_given(
 
 def test_deactivating_ends_sessions_and_keys(admin: Client, alice: User, bob: User) -> None:
     """The other browser is out at its next request, the key at its next use; one event for the account and one for each key."""
+    User.objects.filter(pk=bob.pk).update(role="admin")
     other, key = signed_in("bob@example.com"), key_of(bob)
     kept = key_of(alice)
     assert "1 API key</strong>" in text(admin.get(page(bob, "deactivate/")))
@@ -154,8 +155,43 @@ def test_deactivating_ends_sessions_and_keys(admin: Client, alice: User, bob: Us
     assert sign_in(browser(), "bob@example.com").status_code == 302
 
 
+@pytest.mark.parametrize("by", ["page", "command"])
+def test_with_the_admin_role_the_keys_end(admin: Client, alice: User, carol: User, by: str) -> None:
+    """Revoked in the transaction of the role, each with its event; they stay so when the role comes back."""
+    key, kept = key_of(carol), key_of(alice)
+    if by == "page":
+        assert admin.post(page(carol), edited(carol, role="auditor")).status_code == 302
+    else:
+        call_command("user", "role", carol.email, "auditor", stdout=io.StringIO())
+    revoked, changed = events()[-2:]
+    assert (revoked.action, revoked.targets[0].id) == ("api_key.revoked", key.key.public_id)
+    assert (changed.action, changed.metadata) == ("user.role_changed", {"api_keys_revoked": 1})
+    assert revoked.recorded_at == changed.recorded_at
+    with pytest.raises(Unauthenticated):
+        authenticate(key.token)
+    assert authenticate(kept.token)
+    admin.post(page(carol), edited(fresh(carol), role="admin"))
+    forget_cached()
+    with pytest.raises(Unauthenticated, match="was revoked"):
+        authenticate(key.token)
+    assert len(events("api_key.revoked")) == 1
+
+
+@pytest.mark.parametrize("table", ["ledger_head", "apikeys_apikey"])
+def test_the_role_is_lost_only_together_with_the_keys(admin: Client, carol: User, table: str) -> None:
+    """A role, keys and records: all or none of it."""
+    key = key_of(carol)
+    count = len(events())
+    with away(table):
+        assert admin.post(page(carol), edited(carol, role="member")).status_code == 500
+    forget_cached()
+    assert (fresh(carol).role, len(events())) == ("admin", count)
+    assert authenticate(key.token)
+
+
 def test_the_keys_of_an_expired_account_stop(alice: User, bob: User) -> None:
     """When its time is over, and as long as it is."""
+    User.objects.filter(pk=bob.pk).update(role="admin")
     key = key_of(bob)
     User.objects.filter(pk=bob.pk).update(expires_at=timezone.now())
     forget_cached()
@@ -233,7 +269,7 @@ def test_looking_changes_nothing(admin: Client, bob: User, path: str) -> None:
     ("path", "sent", "needed"),
     [
         ("", {"name": "Robert"}, "workspace_user"),
-        ("", {"role": "admin"}, "workspace_user"),
+        ("", {"role": "auditor"}, "workspace_user"),
         ("", {"email": "robert@example.com"}, "account_emailaddress"),
         ("deactivate/", {}, "usersessions_usersession"),
         ("deactivate/", {}, "apikeys_apikey"),
@@ -245,6 +281,8 @@ def test_nothing_happens_without_its_record_nor_the_other_way_round(
     admin: Client, bob: User, path: str, sent: dict[str, str], needed: str
 ) -> None:
     """Where the ledger is broken, or a table that the change needs, there is neither change nor event."""
+    bob.role = "admin"  # so that his key works
+    bob.save()
     other, key = signed_in("bob@example.com"), key_of(bob)
     Authenticator.objects.create(user=bob, type=Authenticator.Type.TOTP, data={"secret": "x"})
     before, count = User.objects.filter(pk=bob.pk).values().get(), len(events())

@@ -193,7 +193,8 @@ def test_sender(text: str, good: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "fd00:ec2::254", "168.63.129.16", "100.100.100.200"]
+    "host",
+    ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "fd00:ec2::254", "168.63.129.16", "100.100.100.200"],
 )
 def test_where_clouds_keep_their_metadata_is_no_mail_server(host: str) -> None:
     """Refused before anything is sent there, by each spelling; servers inside are not."""
@@ -210,7 +211,9 @@ def test_the_operator_can_permit_such_an_address(settings: Settings) -> None:
     assert mail._addresses("169.254.169.254", 25) == ["169.254.169.254"]
 
 
-@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.2p1 secret\r\n", b"HTTP/1.1 400 secret\r\n\r\n", b"-ERR secret\r\n"])
+@pytest.mark.parametrize(
+    "said", [b"SSH-2.0-OpenSSH_9.2p1 secret\r\n", b"HTTP/1.1 400 secret\r\n\r\n", b"-ERR secret\r\n"]
+)
 def test_what_other_servers_say_is_not_shown(said: bytes) -> None:
     """The page is no way to read what else listens inside."""
     with greeting(said) as port:

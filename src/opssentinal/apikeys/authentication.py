@@ -95,9 +95,11 @@ def _look_up(public_id: str, digest: str) -> KeyPrincipal | Unauthenticated:
         return Unauthenticated("There is no such API key.", code="invalid_key", hint=_HINT)
     if key.revoked_at is not None:
         return Unauthenticated(f"The API key {public_id} was revoked.", code="key_revoked", hint=_HINT)
-    if key.created_by is not None and not key.created_by.can_sign_in:
+    if key.created_by is not None and not (key.created_by.is_admin and key.created_by.can_sign_in):
         return Unauthenticated(
-            f"The API key {public_id} ended with the account that created it.", code="key_revoked", hint=_HINT
+            f"The API key {public_id} ended, since the account that created it is not an active admin any more.",
+            code="key_revoked",
+            hint=_HINT,
         )
     if key.expires_at is None or key.expires_at > timezone.now():
         _note_use(key)

@@ -20,6 +20,7 @@ from django.db.models import Q
 from opssentinal.errors import Conflict, InvalidInput, NotFound
 from opssentinal.events.model import Actor, Change, Context, Event
 from opssentinal.ledger.recording import recording
+from opssentinal.workspace.demotion import end_admin_powers
 from opssentinal.workspace.links import Purpose, end_links, has_link, link_end, password_link
 from opssentinal.workspace.models import Role, SetupToken, User
 from opssentinal.workspace.password_refusal import password_refusal
@@ -88,8 +89,8 @@ def change_role(
 ) -> bool:
     """Give an account another role and record user.role_changed, inside the caller's recording().
 
-    Returns whether anything changed; `user` is brought up to date. Raises Conflict `last_admin` where nobody would be left
-    to let others in, and InvalidInput for a role that there is not.
+    Returns whether anything changed; `user` is brought up to date. With the admin role ends what was made with its power
+    (`demotion`), API keys above all. Raises Conflict `last_admin` where nobody would be left to let others in, and InvalidInput for a role that there is not.
     """
     if role not in Role.values:
         raise InvalidInput(f"There is no role {role!r}.", hint=f"There are {', '.join(Role.values)}.")
@@ -100,8 +101,10 @@ def change_role(
         _require_another_admin(user)
     user.role = role
     user.save(update_fields=["role"])
+    ended = end_admin_powers(user, record, actor, context) if before == Role.ADMIN else {}
     changes = [Change(field="role", before=before, after=str(role))]
-    record(account_event("user.role_changed", user, actor, context, changes=changes, metadata=metadata))
+    said = (metadata or {}) | ended
+    record(account_event("user.role_changed", user, actor, context, changes=changes, metadata=said))
     return True
 
 
