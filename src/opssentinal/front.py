@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +27,7 @@ from django.core.wsgi import get_wsgi_application
 from opssentinal.ingest.app import IngestApp
 from opssentinal.ledger.sequencer import Sequencer
 from opssentinal.search.client import CancelScope, cancel_scope
+from opssentinal.workspace.principals import client_address
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,11 +35,18 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 INGEST_PATH = "/api/v1/events"
-PAGE_BODY_BYTES_MAX = 6 << 20
+# What tells a supervisor how we are has to come through when nothing else does.
+PROBE_PATHS = frozenset(("/healthz", "/readyz"))
+# Forms and API requests other than batches of events, which the ingest path takes, are far smaller.
+PAGE_BODY_BYTES_MAX = 1 << 20
+# All bodies in memory together, those of requests that wait for a thread included; further ones get 503.
+PAGE_BODIES_BYTES_MAX = 128 << 20
 PAGE_BODY_TIMEOUT_S = 30
 PAGE_SEND_TIMEOUT_S = 30
-# Requests under way per thread, those that wait for one or for their body included; further ones get 503.
+# Requests per thread: so many that have arrived and as many whose body is on its way; further ones get 503.
 PAGE_REQUESTS_PER_THREAD = 64
+# Bodies of one client that may be on their way at once; further ones get 429.
+PAGE_BODIES_PER_CLIENT_MAX = 16
 # A thread that holds the interpreter gives it up after this long, instead of 5 ms: the event loop and the sequencer hand
 # over to each other with every commit.
 SWITCH_INTERVAL_S = 0.0005
@@ -85,47 +95,139 @@ class Pages:
 
     The body is read before a thread is taken, so a client that sends half of one and waits holds no thread; nor does one
     that takes no more of its answer. A client that goes away cancels the queries its request is waiting for. At most
-    PAGE_REQUESTS_PER_THREAD requests per thread are under way: further ones are refused before their body is read.
+    PAGE_REQUESTS_PER_THREAD requests per thread are worked on or wait for that; those whose body is on its way are counted
+    apart (`Bodies`), so that nobody who only waits keeps out those who ask. The probes have a thread of their own, wait
+    for no body and are always let in.
     """
 
     def __init__(self, threads: int) -> None:
         self._wsgi: Any = WSGIMiddleware(pages, workers=threads)
+        self._probes: Any = WSGIMiddleware(pages, workers=1)
         self._requests_max = PAGE_REQUESTS_PER_THREAD * threads
         self._requests = 0
+        self._bodies = Bodies(self._requests_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._requests >= self._requests_max:
-            await _refuse(send, 503, "Too many requests are waiting. Try again.", (b"retry-after", b"1"))
+        if scope["path"] in PROBE_PATHS and scope["method"] in ("GET", "HEAD"):
+            await _answer(self._probes, scope, b"", receive, send)
             return
+        try:
+            async with self._bodies.body_of(scope, receive) as body:
+                if body is not None:
+                    await self._answer(scope, body, receive, send)
+        except _Refusal as refusal:
+            await _refuse(send, refusal)
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        if self._requests >= self._requests_max:
+            raise _Refusal(503, "Too many requests are waiting. Try again.")
         self._requests += 1
         try:
-            await self._answer(scope, receive, send)
+            await _answer(self._wsgi, scope, body, receive, send)
         finally:
             self._requests -= 1
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+
+class Bodies:
+    """The bodies of requests that are on their way or waiting for a thread, within bounds for one client and for all.
+
+    One is PAGE_BODY_BYTES_MAX long at most, all together PAGE_BODIES_BYTES_MAX. At most `senders_max` are on their way,
+    PAGE_BODIES_PER_CLIENT_MAX of one client.
+    """
+
+    def __init__(self, senders_max: int) -> None:
+        self._senders_max = senders_max
+        self._senders: Counter[str] = Counter()
+        self._bytes = 0
+
+    @asynccontextmanager
+    async def body_of(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes | None]:
+        """The whole body of a request, held until the end of the block; None where the client left before it was complete.
+
+        Raises _Refusal where a bound is met.
+        """
+        parts: list[bytes] = []
         try:
-            body = await asyncio.wait_for(_read_body(receive), PAGE_BODY_TIMEOUT_S)
-        except TimeoutError:
-            await _refuse(send, 408, "The request took too long to arrive.")
-            return
-        if body is None:
-            return
-        if len(body) > PAGE_BODY_BYTES_MAX:
-            await _refuse(send, 413, "The request is too large.")
-            return
-        if not scope["query_string"].isascii():
-            scope["query_string"] = quote(scope["query_string"], safe="%=&+;/?:@!$'()*,-._~").encode()
-        cancelling = CancelScope()
-        token = cancel_scope.set(cancelling)
-        watcher = asyncio.create_task(_cancel_on_disconnect(receive, cancelling))
-        try:
-            await self._wsgi(scope, _replay(body), _bounded(send))
+            is_whole = True
+            if _announces_body(scope):
+                with self._sending(_client(scope)):
+                    is_whole = await self._receive(receive, parts)
+            yield b"".join(parts) if is_whole else None
         finally:
-            cancel_scope.reset(token)
-            watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await watcher
+            self._bytes -= sum(map(len, parts))
+
+    @contextmanager
+    def _sending(self, client: str) -> Iterator[None]:
+        if self._senders.total() >= self._senders_max:
+            raise _Refusal(503, "Too many requests are waiting. Try again.")
+        if self._senders[client] >= PAGE_BODIES_PER_CLIENT_MAX:
+            raise _Refusal(429, "Too many requests of yours are still being sent. Try again.")
+        self._senders[client] += 1
+        try:
+            yield
+        finally:
+            self._senders[client] -= 1
+            if not self._senders[client]:
+                del self._senders[client]
+
+    async def _receive(self, receive: Receive, parts: list[bytes]) -> bool:
+        """Fill `parts`; False where the client left."""
+        size = 0
+        try:
+            async with asyncio.timeout(PAGE_BODY_TIMEOUT_S):
+                while (message := await receive())["type"] != "http.disconnect":
+                    parts.append(part := message.get("body", b""))
+                    size += len(part)
+                    self._bytes += len(part)
+                    if size > PAGE_BODY_BYTES_MAX:
+                        raise _Refusal(413, "The request is too large.")
+                    if self._bytes > PAGE_BODIES_BYTES_MAX:
+                        raise _Refusal(503, "Too many requests are waiting. Try again.")
+                    if not message.get("more_body", False):
+                        return True
+        except TimeoutError:
+            raise _Refusal(408, "The request took too long to arrive.") from None
+        return False
+
+
+class _Refusal(Exception):
+    """Why a request is not even shown to Django."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+def _announces_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
+
+
+def _client(scope: Scope) -> str:
+    """Whom to count a request for: an IPv4 address, or the /64 of an IPv6 one, which is what a single host is given."""
+    peer = scope["client"][0] if scope.get("client") else ""
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
+    address = client_address(peer, forwarded)[0]
+    if address is not None and isinstance(ip_address(address), IPv6Address):
+        return str(ip_network((address.partition("%")[0], 64), strict=False))
+    return address or peer
+
+
+async def _answer(wsgi: Any, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    if not scope["query_string"].isascii():
+        scope["query_string"] = quote(scope["query_string"], safe="%=&+;/?:@!$'()*,-._~").encode()
+    cancelling = CancelScope()
+    token = cancel_scope.set(cancelling)
+    watcher = asyncio.create_task(_cancel_on_disconnect(receive, cancelling))
+    try:
+        await wsgi(scope, _replay(body), _bounded(send))
+    finally:
+        cancel_scope.reset(token)
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
 
 
 def _bounded(send: Send) -> Send:
@@ -149,19 +251,6 @@ def _bounded(send: Send) -> Send:
     return bounded
 
 
-async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body, or one byte more than allowed; None where the client left before it was complete."""
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if not message.get("more_body", False) or size > PAGE_BODY_BYTES_MAX:
-            return b"".join(parts)
-
-
 def _replay(body: bytes) -> Receive:
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -175,7 +264,9 @@ async def _cancel_on_disconnect(receive: Receive, cancelling: CancelScope) -> No
     cancelling.cancel()
 
 
-async def _refuse(send: Send, status: int, reason: str, *more: tuple[bytes, bytes]) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close"), *more]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": reason.encode()})
+async def _refuse(send: Send, refusal: _Refusal) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    if refusal.status in (429, 503):
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": refusal.reason.encode()})

@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from django.conf import settings
 
 from opssentinal import connection, front
 from tests.server import ServerProcess
@@ -28,7 +30,14 @@ def serve() -> Iterator[Serve]:
     def start(app: Any) -> int:
         listener = socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(
-            uvicorn.Config(app, http=connection.Connection, log_config=None, log_level="critical", lifespan="off")
+            uvicorn.Config(
+                app,
+                http=connection.Connection,
+                log_config=None,
+                log_level="critical",
+                lifespan="off",
+                proxy_headers=False,
+            )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -118,6 +127,100 @@ def test_pages_refuse_a_crowd_before_its_bodies(
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
         sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert received(sock).startswith(b"HTTP/1.1 200 ")
+
+
+def half(port: int, *headers: str, length: int = 9) -> socket.socket:
+    """A request whose body does not come, and is being waited for."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    lines = ["POST /nothing HTTP/1.1", "Host: localhost", "Expect: 100-continue", f"Content-Length: {length}", *headers]
+    sock.sendall("\r\n".join([*lines, "", ""]).encode())
+    assert sock.recv(4096).startswith(b"HTTP/1.1 100 ")
+    return sock
+
+
+def answer_to(port: int, request: str, *headers: str, body: bytes = b"") -> bytes:
+    """All of the answer to a request on a connection of its own."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        head = "\r\n".join([f"{request} HTTP/1.1", "Host: localhost", "Connection: close", *headers, "", ""])
+        sock.sendall(head.encode() + body)
+        return received(sock)
+
+
+def test_half_sent_requests_keep_nobody_out(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, transactional_db: None
+) -> None:
+    """While as many bodies are being waited for as may be, pages and probes answer; only another body gets 503."""
+    monkeypatch.setattr(front, "PAGE_REQUESTS_PER_THREAD", 3)
+    port = serve(front.Pages(1))
+    slow = [half(port) for _ in range(3)]
+    for page in ("/nothing", "/healthz", "/readyz", "/accounts/login/"):
+        assert answer_to(port, f"GET {page}").split()[1] in (b"200", b"302"), page
+    assert b" 503 " in answer_to(port, "POST /nothing", "Content-Length: 3")
+    for sock in slow:
+        sock.close()
+
+
+def test_probes_answer_in_a_crowd(serve: Serve, monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> None:
+    """A probe is answered where every other request is refused, and waits for no body of its own."""
+    monkeypatch.setattr(front, "PAGE_REQUESTS_PER_THREAD", 0)
+    port = serve(front.Pages(1))
+    assert answer_to(port, "GET /nothing").startswith(b"HTTP/1.1 503 ")
+    for probe in ("/healthz", "/readyz"):
+        assert answer_to(port, f"GET {probe}").startswith(b"HTTP/1.1 200 ")
+        assert answer_to(port, f"GET {probe}", "Content-Length: 9").startswith(b"HTTP/1.1 200 ")
+
+
+def test_one_client_sends_a_few_bodies_at_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, transactional_db: None
+) -> None:
+    """Beyond its share a client gets 429 and others go on; without a trusted proxy, `X-Forwarded-For` makes nobody else."""
+    monkeypatch.setattr(front, "PAGE_BODIES_PER_CLIENT_MAX", 2)
+    port = serve(front.Pages(1))
+    slow = [half(port) for _ in range(2)]
+    refused = answer_to(port, "POST /nothing", "Content-Length: 3", "X-Forwarded-For: 203.0.113.9")
+    assert refused.startswith(b"HTTP/1.1 429 ")
+    assert b"retry-after: 1" in refused.lower()
+    assert answer_to(port, "GET /healthz").startswith(b"HTTP/1.1 200 ")
+    slow.pop().close()
+    deadline = time.monotonic() + 10
+    while b" 429 " in answer_to(port, "POST /nothing", "Content-Length: 3", body=b"abc"):
+        assert time.monotonic() < deadline
+    slow.pop().close()
+
+
+def test_clients_behind_a_trusted_proxy_are_told_apart(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, transactional_db: None
+) -> None:
+    """Each address a trusted proxy names has its own share, and an IPv6 network of one host has one together."""
+    monkeypatch.setattr(front, "PAGE_BODIES_PER_CLIENT_MAX", 1)
+    monkeypatch.setitem(settings.CONFIG._values, "TRUSTED_PROXIES", (ip_network("127.0.0.0/8"),))
+    port = serve(front.Pages(1))
+    slow = [half(port, f"X-Forwarded-For: {client}") for client in ("203.0.113.9", "203.0.113.10", "2001:db8::1")]
+    for client in ("203.0.113.9", "2001:db8::2"):
+        answer = answer_to(port, "POST /nothing", "Content-Length: 3", f"X-Forwarded-For: {client}")
+        assert answer.startswith(b"HTTP/1.1 429 "), client
+    for sock in slow:
+        sock.close()
+
+
+def test_bodies_in_memory_are_bounded(serve: Serve, monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> None:
+    """A body that is too long gets 413; one for which all the others leave no room 503, until they are gone."""
+    monkeypatch.setattr(front, "PAGE_BODY_BYTES_MAX", 1000)
+    monkeypatch.setattr(front, "PAGE_BODIES_BYTES_MAX", 1500)
+    port = serve(front.Pages(1))
+    assert b" 413 " in answer_to(port, "POST /nothing", "Content-Length: 1001", body=b"x" * 1001)
+    slow = half(port, length=1000)
+    slow.sendall(b"x" * 999)
+
+    def status() -> bytes:
+        return answer_to(port, "POST /nothing", "Content-Length: 600", body=b"x" * 600).split()[1]
+
+    deadline = time.monotonic() + 10
+    while status() != b"503":
+        assert time.monotonic() < deadline
+    slow.close()
+    while status() == b"503":
+        assert time.monotonic() < deadline
 
 
 def test_an_answer_that_nobody_takes_frees_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:

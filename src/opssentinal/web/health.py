@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from opssentinal.errors import OpsSentinalError
+from opssentinal.ledger.outcome import disk_full
 from opssentinal.ledger.reader import head
 from opssentinal.ledger.sequencer import running
+
+_log = logging.getLogger(__name__)
 
 
 @require_safe
@@ -25,21 +30,34 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """Say whether events can be recorded and read (else 503) and how search is, which may be down without making us unready.
 
     Nothing can be recorded once the sequencer of this process found the ledger damaged, or has ended; nor, until it is over,
-    while the database refuses to write, as on a full disk.
+    while the database refuses to write, as on a full disk. Anybody may ask, so what the database itself said, with its address,
+    stands in the server's log alone; the size of the log, which balancers compare, is no secret.
     """
     try:
         size = head().size
     except (DatabaseError, OpsSentinalError) as error:
-        return JsonResponse({"ready": False, "ledger": str(error)}, status=503)
+        # Anybody may ask: where the database is and what it said is for the log.
+        _log.error("Not ready, because the ledger cannot be read: %s", error)
+        return JsonResponse(
+            {"ready": False, "ledger": "The ledger cannot be read; the server's log says why."}, status=503
+        )
     ledger: dict[str, object] = {"size": size}
     sequencer = running()
     if sequencer is not None:
         health = sequencer.health()
         ledger["waiting"] = health.waiting_events
-        reason = health.damage or health.failure or ("" if health.is_running else "The sequencer does not run.")
+        reason = health.damage or _told(health.failure) or ("" if health.is_running else "The sequencer does not run.")
         if reason:
             return JsonResponse({"ready": False, "ledger": ledger | {"reason": reason}}, status=503)
     return JsonResponse({"ready": True, "ledger": ledger, "search": _search()})
+
+
+def _told(failure: str | None) -> str:
+    """Why nothing can be written, for strangers: that the disk is full, or no more than where to look."""
+    if failure is None or failure == disk_full().detail:
+        return failure or ""
+    _log.error("Not ready: %s", failure)
+    return "The ledger cannot be written; the server's log says why."
 
 
 def _search() -> dict[str, object]:
@@ -50,4 +68,5 @@ def _search() -> dict[str, object]:
     except OpsSentinalError as error:
         return {"available": False, "reason": error.detail}
     facts: dict[str, object] = {"available": True, "rebuilding": status.rebuilding, "position": status.position}
-    return facts | ({"error": status.error} if status.error else {})
+    # What the back logged may name files.
+    return facts | ({"error": "Search cannot be fed; the server's log says why."} if status.error else {})
