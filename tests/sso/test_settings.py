@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
-from opssentinal.events.model import Change
+from opssentinal.errors import Conflict
+from opssentinal.events.model import Change, Context
+from opssentinal.ledger.recording import recording
 from opssentinal.sso.models import Identity, OIDCProvider
+from opssentinal.workspace.accounts import change_role, is_last_admin
 from opssentinal.workspace.models import User
+from opssentinal.workspace.principals import user_actor
 from tests.sso.conftest import (
     PAGE,
     admin,
@@ -441,6 +447,34 @@ def test_a_secret_under_another_server_key_is_a_fault_that_says_so(sso: OpenIDPr
     client.post(PAGE + "connection/", connection_form(sso))
     round_trip(client, PAGE + "test/")
     assert OIDCProvider.objects.get().is_tested
+
+
+def test_without_a_password_an_admin_counts_while_single_sign_on_is_on(sso: OpenIDProvider, alice: User) -> None:
+    """Alice may go while Dana can come in. Then it cannot be switched off, nor by a changed connection, and Dana stays."""
+    admit(("groups", "staff", "admin"))
+    client = visitor()
+    round_trip(client)
+    dana = User.objects.get(email="dana@example.com")
+    assert (dana.is_admin, dana.has_usable_password()) == (True, False)
+    assert not is_last_admin(alice)
+    User.objects.filter(pk=alice.pk).update(role="member")
+    before, count = stored(), len(events())
+    page = client.post(PAGE + "switch/", {}, follow=True).content.decode()
+    assert "Give an admin a password first." in page
+    answer = client.post(PAGE + "connection/", connection_form(sso, scopes="openid email profile"))
+    assert answer.status_code == 400
+    assert "Give an admin a password first." in answer.content.decode()
+    assert (stored(), len(events())) == (before, count)
+    User.objects.filter(pk=alice.pk).update(role="admin", expires_at=timezone.now() + timedelta(days=9))
+    client.post(PAGE + "switch/", {})
+    assert stored() == before, "an admin whose time will be over is not enough"
+    User.objects.filter(pk=alice.pk).update(expires_at=None)
+    assert not is_last_admin(alice)
+    client.post(PAGE + "switch/", {})
+    assert not stored()["is_enabled"]
+    assert is_last_admin(alice)
+    with pytest.raises(Conflict), recording() as record:
+        change_role(record, User.objects.get(pk=alice.pk), "member", user_actor(dana), Context())
 
 
 def test_a_warning_where_no_admin_could_get_in_without_the_provider(sso: OpenIDProvider, alice: User) -> None:

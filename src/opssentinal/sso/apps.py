@@ -2,7 +2,7 @@
 
 from django.apps import AppConfig
 
-from opssentinal.workspace import password_refusal
+from opssentinal.workspace import password_refusal, passwordless
 
 
 class SingleSignOnConfig(AppConfig):
@@ -13,7 +13,8 @@ class SingleSignOnConfig(AppConfig):
     verbose_name = "Single sign-on"
 
     def ready(self) -> None:
-        """Have the workspace ask whether an account may still use its password."""
-        from opssentinal.sso.configuration import password_rule
+        """Have the workspace ask whether an account may still use its password, and whether it can do without."""
+        from opssentinal.sso.configuration import is_enabled, password_rule
 
         password_refusal.add_password_refusal(password_rule)
+        passwordless.add_way_in(is_enabled)

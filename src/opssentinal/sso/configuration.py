@@ -13,9 +13,8 @@ from opssentinal.events.model import Actor, Change, Context, Event, Target
 from opssentinal.ledger.recording import recording
 from opssentinal.sso.claims import Rule
 from opssentinal.sso.models import Identity, OIDCProvider
-from opssentinal.workspace.accounts import account_event
+from opssentinal.workspace.accounts import account_event, require_admin_with_password
 from opssentinal.workspace.encryption import encrypt
-from opssentinal.workspace.models import Role, User
 from opssentinal.workspace.password_refusal import Refusal
 from opssentinal.workspace.preferences import HIDDEN
 from opssentinal.workspace.public_url import public_link
@@ -48,6 +47,11 @@ def enabled_provider() -> OIDCProvider | None:
     return OIDCProvider.objects.filter(pk=FIRST, is_enabled=True).first()
 
 
+def is_enabled() -> bool:
+    """Whether people can sign in through a provider now, for `workspace.passwordless`."""
+    return OIDCProvider.objects.filter(is_enabled=True).exists()
+
+
 def redirect_uri() -> str:
     """What the provider must know as the client's redirect URI."""
     return public_link(reverse("sso:callback", args=[FIRST]))
@@ -59,7 +63,8 @@ def save_connection(
     """Set issuer, client and scopes; an empty secret keeps the one there is. Whatever changes but the name needs a new
     test, and switches single sign-on off until then.
 
-    The caller has made sure of the issuer (`discovery.discover`). Raises InvalidInput where a secret is missing.
+    The caller has made sure of the issuer (`discovery.discover`). Raises InvalidInput where a secret is missing, and Conflict
+    `no_password` where it would be off and no admin could come in.
     """
     changes = {"name": name, "issuer": issuer, "client_id": client_id, "scopes": scopes}
     if client_secret:
@@ -84,7 +89,8 @@ def save_accounts(
 def switch(actor: Actor, context: Context, *, is_enabled: bool, is_required: bool) -> OIDCProvider:
     """Switch single sign-on, and whether it is the only way in for others than admins.
 
-    Raises Conflict `not_tested` unless the connection has passed a test as it is.
+    Raises Conflict `not_tested` unless the connection has passed a test as it is, and `no_password` for switching it off
+    where no admin could come in any more.
     """
     return _change(actor, context, is_enabled=is_enabled, is_required=is_required)
 
@@ -135,12 +141,6 @@ def password_rule() -> Refusal:
     return lambda user: "sso_required" if is_required and not user.is_admin else None
 
 
-def has_admin_with_password() -> bool:
-    """Whether an admin could still get in while single sign-on is down."""
-    admins = User.objects.filter(role=Role.ADMIN, is_active=True)
-    return any(admin.has_usable_password() for admin in admins)
-
-
 def _change(actor: Actor, context: Context, **changes: Any) -> OIDCProvider:
     with recording() as record:
         row = _locked()
@@ -156,6 +156,8 @@ def _change(actor: Actor, context: Context, **changes: Any) -> OIDCProvider:
                 )
             row.is_enabled = False
         after = _told(row)
+        if before["enabled"] and not after["enabled"]:
+            require_admin_with_password()
         differing = [Change(field=f, before=before[f], after=after[f]) for f in after if before[f] != after[f]]
         if row.client_secret != secret_before:
             differing.append(Change(field="client_secret", before=HIDDEN if secret_before else None, after=HIDDEN))

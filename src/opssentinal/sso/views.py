@@ -23,6 +23,7 @@ from opssentinal.sso.provider import is_at_home
 from opssentinal.sso.refusal import SignInRefused
 from opssentinal.sso.testing import TEST_RESULT, Finding, record_result
 from opssentinal.workspace.access import admin_required
+from opssentinal.workspace.accounts import has_admin_with_password
 from opssentinal.workspace.principals import request_actor, request_context
 from opssentinal.workspace.public_url import public_url
 
@@ -51,6 +52,9 @@ def update_connection(request: HttpRequest) -> HttpResponse:
     try:
         discover(chosen["issuer"])  # asks the provider, so before the transaction
         after = configuration.save_connection(request_actor(request), request_context(request), **chosen)
+    except Conflict as error:
+        form.add_error(None, str(error))
+        return _page(request, connection_form=form, status=400)
     except (InvalidInput, Unavailable) as error:
         form.add_error("issuer" if not isinstance(error, InvalidInput) or not error.path else error.path, str(error))
         return _page(request, connection_form=form, status=400)
@@ -89,7 +93,7 @@ def switch(request: HttpRequest) -> HttpResponse:
     try:
         row = configuration.switch(request_actor(request), request_context(request), **chosen)
     except Conflict as error:
-        messages.error(request, error.detail)
+        messages.error(request, str(error))
     else:
         messages.success(request, f"Single sign-on is {'on' if row.is_enabled else 'off'}.")
     return redirect("sso:index")
@@ -166,6 +170,6 @@ def _page(
         "accounts_form": accounts_form or (AccountsForm.showing(row) if row else None),
         "rules": rules or rule_forms(row),
         "identities": Identity.objects.count(),
-        "has_admin_with_password": configuration.has_admin_with_password(),
+        "has_admin_with_password": has_admin_with_password(),
     }
     return render(request, "sso/index.html", shown, status=status)

@@ -24,18 +24,25 @@ from opssentinal.workspace.demotion import end_admin_powers
 from opssentinal.workspace.links import Purpose, end_links, has_link, link_end, password_link
 from opssentinal.workspace.models import Role, SetupToken, User
 from opssentinal.workspace.password_refusal import password_refusal
+from opssentinal.workspace.passwordless import is_way_in_open
 from opssentinal.workspace.principals import user_target
 from opssentinal.workspace.sessions import end_all
 
 Record = Callable[[Event], None]
 
 CHANGEABLE = ("name", "email", "expires_at", "log_from", "log_until")
+NO_PASSWORD = (
+    "No active admin without an end has a password, so nobody could let others in while single sign-on is off. "
+    "Give an admin a password first."
+)
+NO_PASSWORD_HINT = (
+    "Another admin makes a reset link under Users, or `opssentinal user reset-password` on the server does."
+)
 LAST_ADMIN = "This is the last admin who can sign in for good. Make somebody else an admin first."
 
-# Whoever has never been in and has no password cannot be the one to let others in; nor can one whose time will be over.
-_WORKING_ADMIN = Q(role=Role.ADMIN, is_active=True, expires_at=None) & ~Q(
-    password__startswith=UNUSABLE_PASSWORD_PREFIX, last_login=None
-)
+# Nobody whose time will be over can be the one to let others in.
+_LASTING_ADMIN = Q(role=Role.ADMIN, is_active=True, expires_at=None)
+_WITH_PASSWORD = ~Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 
 
 def new_account(*, email: str, name: str, role: str, password: str | None, **limits: datetime | None) -> User:
@@ -216,7 +223,21 @@ def revoke_links(record: Record, user: User, actor: Actor, context: Context) -> 
 
 def is_last_admin(user: User) -> bool:
     """Whether the workspace could not be without this account; without a lock, for what a page offers."""
-    return list(User.objects.filter(_WORKING_ADMIN).values_list("pk", flat=True)[:2]) == [user.pk]
+    return list(User.objects.filter(_working_admin()).values_list("pk", flat=True)[:2]) == [user.pk]
+
+
+def has_admin_with_password() -> bool:
+    """Whether an admin could still get in, for good, without single sign-on; without a lock, for what a page tells."""
+    return User.objects.filter(_LASTING_ADMIN & _WITH_PASSWORD).exists()
+
+
+def require_admin_with_password() -> None:
+    """Refuse to close the way in of those without a password where no other admin is left; inside the caller's transaction.
+
+    Locks the admins that the answer depends on until the transaction ends. Raises Conflict `no_password`.
+    """
+    if not list(User.objects.select_for_update().filter(_LASTING_ADMIN & _WITH_PASSWORD).order_by("pk")):
+        raise Conflict(NO_PASSWORD, code="no_password", hint=NO_PASSWORD_HINT)
 
 
 def locked(user: User) -> User:
@@ -225,7 +246,7 @@ def locked(user: User) -> User:
     Always in the same order, so that two who do this wait for each other and the second sees what the first has done.
     Raises NotFound.
     """
-    rows = User.objects.select_for_update().filter(Q(pk=user.pk) | _WORKING_ADMIN).order_by("pk")
+    rows = User.objects.select_for_update().filter(Q(pk=user.pk) | _working_admin()).order_by("pk")
     now = next((row for row in rows if row.pk == user.pk), None)
     if now is None:
         raise NotFound("There is no such account.")
@@ -253,6 +274,13 @@ def account_event(
         changes=changes or [],
         metadata=metadata or {},
     )
+
+
+def _working_admin() -> Q:
+    """Who can let others in: with a password or, while there is a way in without one, who has come in by it before."""
+    if is_way_in_open():
+        return _LASTING_ADMIN & (_WITH_PASSWORD | Q(last_login__isnull=False))
+    return _LASTING_ADMIN & _WITH_PASSWORD
 
 
 def _require_another_admin(user: User) -> None:
