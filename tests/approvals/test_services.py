@@ -5,19 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from allauth.mfa.models import Authenticator
+from django.apps import apps
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from opssentinal.approvals import services
-from opssentinal.approvals.models import Approval
+from opssentinal.approvals.models import AdminTerm, Approval
 from opssentinal.errors import Conflict, Forbidden, NotFound, OpsSentinalError
 from opssentinal.events.model import Context
+from opssentinal.ledger.recording import recording
+from opssentinal.workspace import accounts
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences, update_preferences
 from opssentinal.workspace.principals import user_actor
-from tests.approvals.conftest import ask, recorded
+from tests.approvals.conftest import PASSWORD, ask, recorded
 from tests.workspace.conftest import away
 
 Check = Callable[[], None]
@@ -68,6 +73,93 @@ def test_who_is_no_active_admin_any_more_decides_nothing(alice: User, carol: Use
         with pytest.raises(Forbidden):
             act(approval.pk, carol, Context())
     assert preferences().workspace_name == "OpsSentinal"
+
+
+def _created(alice: User, carol: User) -> User:
+    return accounts.create_account(
+        user_actor(alice), Context(), email="dora@example.com", name="Dora", role="admin", password=PASSWORD
+    )
+
+
+def _promoted(alice: User, carol: User) -> User:
+    dora = User.objects.create_user("dora@example.com", PASSWORD)
+    with recording() as record:
+        accounts.change_role(record, dora, "admin", user_actor(alice), Context())
+    return dora
+
+
+def _promoted_anew(alice: User, carol: User) -> User:
+    with recording() as record:
+        accounts.change_role(record, carol, "member", user_actor(alice), Context())
+        accounts.change_role(record, carol, "admin", user_actor(alice), Context())
+    return carol
+
+
+def _reactivated(alice: User, carol: User) -> User:
+    with recording() as record:
+        accounts.deactivate(record, carol, user_actor(alice), Context())
+        accounts.reactivate(record, carol, user_actor(alice), Context())
+    return carol
+
+
+def _sent_a_link(alice: User, carol: User) -> User:
+    with recording() as record:
+        accounts.issue_link(record, carol, user_actor(alice), Context(), purpose="reset")
+    return carol
+
+
+def _without_factor(alice: User, carol: User) -> User:
+    Authenticator.objects.filter(user=carol).delete()
+    return carol
+
+
+@pytest.mark.parametrize("changed", [_created, _promoted, _promoted_anew, _reactivated, _sent_a_link, _without_factor])
+def test_who_was_let_in_after_it_was_asked_does_not_approve(
+    alice: User, carol: User, changed: Callable[[User, User], User], ledger: Check
+) -> None:
+    """Whoever asks could have made, promoted or taken over the approver; what is asked after that, it approves."""
+    Authenticator.objects.create(user=carol, type=Authenticator.Type.TOTP, data={})
+    approval = ask(alice)
+    approver = changed(alice, carol)
+    with pytest.raises(Forbidden, match="after this was asked for"):
+        services.grant(approval.pk, approver, Context())
+    assert preferences().workspace_name == "OpsSentinal"
+    services.reject(approval.pk, approver, Context())
+    services.grant(ask(alice).pk, approver, Context())
+    assert preferences().workspace_name == "Acme"
+    ledger()
+
+
+def test_what_does_not_let_anybody_in_changes_nothing(alice: User, carol: User) -> None:
+    """Signing in, another name and the same role leave the approver who it was."""
+    approval = ask(alice)
+    carol.last_login = timezone.now()
+    carol.save()
+    with recording() as record:
+        accounts.change_account(record, carol, user_actor(alice), Context(), name="Carola")
+        accounts.change_role(record, carol, "admin", user_actor(alice), Context())
+    services.grant(approval.pk, carol, Context())
+    assert preferences().workspace_name == "Acme"
+
+
+def test_a_role_and_since_when_stand_or_fall_together(alice: User, carol: User) -> None:
+    """What is undone of an account is undone of its term too, and the other way round."""
+    with away("ledger_head"), pytest.raises((DatabaseError, OpsSentinalError)), recording() as record:
+        accounts.change_role(record, carol, "member", user_actor(alice), Context())
+    assert AdminTerm.objects.get(user=carol).until is None
+    with away("approvals_adminterm"), pytest.raises(DatabaseError), recording() as record:
+        accounts.change_role(record, carol, "member", user_actor(alice), Context())
+    carol.refresh_from_db()
+    assert carol.is_admin
+
+
+def test_the_admins_that_are_there_already_can_approve(alice: User, carol: User, bob: User) -> None:
+    """A workspace that is brought up to date knows its admins from when their accounts were made; nobody else is one."""
+    AdminTerm.objects.all().delete()
+    migration = import_module("opssentinal.approvals.migrations.0002_admin_term")
+    migration.begin_terms(apps, None)
+    assert set(AdminTerm.objects.values_list("user", "since")) == {(u.pk, u.date_joined) for u in (alice, carol)}
+    services.grant(ask(alice).pk, carol, Context())
 
 
 def test_both_have_to_be_admins_when_it_is_granted(alice: User, carol: User) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.test import Client
 
+from opssentinal.approvals.models import AdminTerm
 from opssentinal.events.model import to_us
 from opssentinal.workspace.models import User
 from tests.ledger.conftest import commit, ledger, make_event
@@ -26,9 +27,22 @@ def days_ago(days: float, now: datetime = NOON) -> datetime:
     return now - timedelta(days=days)
 
 
+def make_admin(name: str) -> User:
+    """An admin who has been one since long before these tests' day."""
+    user = User.objects.create_user(f"{name.lower()}@example.com", "correct horse battery", name=name, role="admin")
+    User.objects.filter(pk=user.pk).update(date_joined=days_ago(500))
+    AdminTerm.objects.filter(user=user).update(since=days_ago(500))
+    return user
+
+
 @pytest.fixture
 def admin(ledger: object) -> User:
-    return User.objects.create_user("alice@example.com", "correct horse battery", name="Alice", role="admin")
+    return make_admin("Alice")
+
+
+@pytest.fixture
+def carol(admin: User) -> User:
+    return make_admin("Carol")
 
 
 @pytest.fixture

@@ -8,19 +8,22 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError
+from django.utils import timezone
 
 from opssentinal.approvals import services as approvals
 from opssentinal.approvals.models import Approval
 from opssentinal.errors import Conflict, InvalidInput, OpsSentinalError
 from opssentinal.events.model import Context, RecordedEvent
 from opssentinal.ledger import reader
+from opssentinal.ledger.recording import recording
 from opssentinal.retention import changes, jobs
 from opssentinal.retention.changes import COOLDOWN, RETENTION, SECOND_ADMIN, Result
 from opssentinal.retention.models import ScheduledChange
+from opssentinal.workspace import accounts
 from opssentinal.workspace.models import User
-from opssentinal.workspace.preferences import preferences
+from opssentinal.workspace.preferences import preferences, update_preferences
 from opssentinal.workspace.principals import user_actor
-from tests.retention.conftest import NOON, days_ago, record_events
+from tests.retention.conftest import NOON, days_ago, make_admin, record_events
 from tests.workspace.conftest import away
 
 Check = Callable[[], None]
@@ -34,11 +37,6 @@ def choose(user: User, field: str, value: Any, now: datetime = NOON) -> Result:
 def recorded(*prefixes: str) -> list[RecordedEvent]:
     """What the log says of changes, oldest first."""
     return [event for event in reversed(reader.newest(1000)) if event.action.startswith(prefixes)]
-
-
-@pytest.fixture
-def carol(admin: User) -> User:
-    return User.objects.create_user("carol@example.com", "correct horse battery", name="Carol", role="admin")
 
 
 def test_shortening_takes_effect_after_the_cooldown(admin: User, ledger: Check) -> None:
@@ -127,7 +125,9 @@ def test_with_two_admins_weakening_needs_the_other(admin: User, carol: User, fie
     before = preferences()
     assert not ScheduledChange.objects.exists()
     approvals.grant(approval.pk, carol, Context(), now=NOON)
-    assert changes.apply_due(NOON + DAY) == (field != SECOND_ADMIN)
+    assert getattr(preferences(), field) == getattr(before, field)
+    assert changes.apply_due(NOON + DAY - timedelta(seconds=1)) == 0
+    assert changes.apply_due(NOON + DAY) == 1
     assert getattr(preferences(), field) == value != getattr(before, field)
     (updated,) = recorded("settings.")
     assert updated.actor == user_actor(admin)
@@ -141,7 +141,54 @@ def test_with_two_admins_strengthening_needs_nobody(admin: User, carol: User) ->
     assert choose(admin, COOLDOWN, 100) is Result.IN_FORCE
     approvals.grant(asked(admin, SECOND_ADMIN, False).pk, carol, Context(), now=NOON)
     assert choose(admin, SECOND_ADMIN, True) is Result.IN_FORCE
+    assert changes.apply_due(NOON + 10 * DAY) == 0
     assert preferences().second_admin_approves
+
+
+def test_the_rule_is_not_switched_off_at_once_by_who_is_alone(admin: User) -> None:
+    """It waits for the cool-down like the rest, and any admin who comes back can cancel it."""
+    assert choose(admin, SECOND_ADMIN, False) is Result.SCHEDULED
+    assert preferences().second_admin_approves
+    changes.cancel(SECOND_ADMIN, user_actor(make_admin("Carol")), Context())
+    assert changes.apply_due(NOON + DAY) == 0
+    assert preferences().second_admin_approves
+
+
+@pytest.mark.parametrize("lost", ["demoted", "deactivated", "expired"])
+def test_the_other_admins_count_until_the_cooldown_is_over(admin: User, carol: User, lost: str) -> None:
+    """Who takes the others' roles away first has to ask them all the same, long enough for others to see it."""
+    update_preferences(user_actor(admin), Context(), "data_retention", retention_cooldown_hours=48)
+    with recording() as record:
+        if lost == "demoted":
+            accounts.change_role(record, carol, "member", user_actor(admin), Context())
+        elif lost == "deactivated":
+            accounts.deactivate(record, carol, user_actor(admin), Context())
+        else:
+            accounts.change_account(record, carol, user_actor(admin), Context(), expires_at=days_ago(900))
+    now = timezone.now()
+    for field, value in ((RETENTION, 90), (COOLDOWN, 0), (SECOND_ADMIN, False)):
+        assert choose(admin, field, value, now) is Result.ASKED
+    assert not approvals.are_needed(now + 2 * DAY)
+    assert approvals.are_needed(now + 2 * DAY - timedelta(minutes=1))
+
+
+def test_an_end_that_came_counts_like_a_role_taken_away(admin: User, carol: User) -> None:
+    """Nothing is saved at the moment when an account's time is over; from then on it counts for the cool-down."""
+    end = timezone.now() + 2 * DAY
+    with recording() as record:
+        accounts.change_account(record, carol, user_actor(admin), Context(), expires_at=end)
+    assert approvals.are_needed(end + DAY - timedelta(minutes=1))
+    assert not approvals.are_needed(end + DAY)
+
+
+def test_without_a_cooldown_the_others_count_for_a_day(admin: User, carol: User) -> None:
+    """Or the rule of the second admin would be worth nothing where it stands alone."""
+    update_preferences(user_actor(admin), Context(), "data_retention", retention_cooldown_hours=0)
+    with recording() as record:
+        accounts.change_role(record, carol, "member", user_actor(admin), Context())
+    now = timezone.now()
+    assert approvals.are_needed(now + DAY - timedelta(minutes=1))
+    assert not approvals.are_needed(now + DAY)
 
 
 def test_what_was_approved_is_what_was_asked(admin: User, carol: User) -> None:

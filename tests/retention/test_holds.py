@@ -20,23 +20,20 @@ from opssentinal.errors import Conflict, NotFound, OpsSentinalError
 from opssentinal.events.model import Actor, Context, RecordedEvent, to_us
 from opssentinal.ledger import held, pruning, reader
 from opssentinal.query import Filter, parse
-from opssentinal.retention import holds, jobs, policy
-from opssentinal.retention.models import LegalHold
+from opssentinal.retention import changes, holds, jobs, policy
+from opssentinal.retention.models import LegalHold, ScheduledChange
+from opssentinal.retention.scheduling import Result
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import update_preferences
 from opssentinal.workspace.principals import user_actor
-from tests.retention.conftest import NOON, days_ago, record_events
+from tests.retention.conftest import NOON, days_ago, make_admin, record_events
 from tests.workspace.conftest import away
 
 Check = Callable[[], None]
 PAGE = "/settings/data-retention/holds/"
 MALLORY = Actor(type="user", id="usr_mallory", name="Mallory")
+DAY = timedelta(days=1)
 HELD = [0, 1, 2, 3, 4]
-
-
-@pytest.fixture
-def carol(admin: User) -> User:
-    return User.objects.create_user("carol@example.com", "correct horse battery", name="Carol", role="admin")
 
 
 def fill() -> None:
@@ -47,6 +44,12 @@ def fill() -> None:
 
 def place(user: User, query: str = "actor:usr_mallory", name: str = "Case 1") -> LegalHold:
     return holds.place(user, Context(), name=name, reason="A court asked", filter=parse(query), now=NOON)
+
+
+def release(user: User, hold: LegalHold) -> None:
+    """Release it, with its cool-down over."""
+    assert holds.release(hold.pk, user, Context(), now=NOON - DAY) is Result.SCHEDULED
+    assert changes.apply_due(NOON) == 1
 
 
 def recorded(*actions: str) -> list[RecordedEvent]:
@@ -81,11 +84,11 @@ def test_after_the_release_the_next_run_removes_them(admin: User, ledger: Check)
     fill()
     first, second = place(admin), place(admin, "actor:usr_mallory before:2025-10-18T12:00:00.000001Z", "Case 2")
     jobs.prune_if_due(NOON)
-    assert holds.release(first.pk, admin, Context())
+    release(admin, first)
     assert readable() == HELD
     assert jobs.run_prune(user_actor(admin), now=NOON).events == 0
     assert readable() == HELD
-    assert holds.release(second.pk, admin, Context())
+    release(admin, second)
     run = jobs.run_prune(user_actor(admin), now=NOON)
     assert (run.events, run.held) == (5, 0)
     assert readable() == []
@@ -154,16 +157,46 @@ def test_a_hold_that_cannot_be_understood_stops_pruning(admin: User) -> None:
 def test_two_admins_release_together(admin: User, carol: User, ledger: Check) -> None:
     """The release waits for the other admin; then it is that of who asked, with the id of who approved."""
     hold = place(admin)
-    assert not holds.release(hold.pk, carol, Context())
+    assert holds.release(hold.pk, carol, Context(), now=NOON) is Result.ASKED
     assert holds.filters_in_force() == (parse("actor:usr_mallory"),)
     with pytest.raises(Conflict, match="waits for approval already"):
         holds.release(hold.pk, admin, Context())
-    approvals.grant(Approval.objects.get().pk, admin, Context())
+    approvals.grant(Approval.objects.get().pk, admin, Context(), now=NOON)
+    assert changes.apply_due(NOON + DAY - timedelta(seconds=1)) == 0
+    assert len(holds.filters_in_force()) == 1
+    assert changes.apply_due(NOON + DAY) == 1
     assert holds.filters_in_force() == ()
     (released,) = recorded("legal_hold.released")
     assert released.actor == user_actor(carol)
     assert released.metadata["approved_by"] == f"user_{admin.pk}"
     ledger()
+
+
+def test_a_release_waits_and_is_cancelled(admin: User, ledger: Check) -> None:
+    """Also of who is alone: the hold goes on holding until the cool-down is over, and any admin keeps it for good."""
+    fill()
+    hold = place(admin)
+    assert holds.release(hold.pk, admin, Context(), now=NOON) is Result.SCHEDULED
+    with pytest.raises(Conflict, match="will be released"):
+        holds.release(hold.pk, admin, Context(), now=NOON)
+    jobs.prune_if_due(NOON + timedelta(hours=1))
+    assert readable() == HELD
+    changes.cancel(f"hold_{hold.pk}", user_actor(make_admin("Carol")), Context())
+    assert changes.apply_due(NOON + 10 * DAY) == 0
+    assert len(holds.in_force()) == 1
+    scheduled, cancelled = recorded("retention.change_scheduled", "retention.change_cancelled")
+    assert scheduled.targets == cancelled.targets
+    assert (scheduled.targets[0].id, scheduled.targets[0].name) == (f"hold_{hold.pk}", "Case 1")
+    assert scheduled.metadata["takes_effect_at"] == "2026-11-23T12:00:00Z"
+    ledger()
+
+
+def test_without_a_cooldown_a_hold_is_released_at_once(admin: User) -> None:
+    """As it says: 0 hours are no time at all."""
+    update_preferences(user_actor(admin), Context(), "data_retention", retention_cooldown_hours=0)
+    assert holds.release(place(admin).pk, admin, Context()) is Result.IN_FORCE
+    assert holds.in_force() == []
+    assert len(recorded("legal_hold.released")) == 1
 
 
 def test_a_hold_and_its_record_stand_or_fall_together(admin: User) -> None:
@@ -177,8 +210,16 @@ def test_a_hold_and_its_record_stand_or_fall_together(admin: User) -> None:
     with away("ledger_head"), pytest.raises((DatabaseError, OpsSentinalError)):
         holds.release(hold.pk, admin, Context())
     assert len(holds.in_force()) == 1
-    with away("retention_legalhold"), pytest.raises(DatabaseError):
+    with away("retention_scheduledchange"), pytest.raises(DatabaseError):
         holds.release(hold.pk, admin, Context())
+    assert recorded("retention.change_scheduled") == []
+    holds.release(hold.pk, admin, Context(), now=NOON)
+    with away("ledger_head"), pytest.raises((DatabaseError, OpsSentinalError)):
+        changes.apply_due(NOON + DAY)
+    with away("retention_legalhold"), pytest.raises(DatabaseError):
+        changes.apply_due(NOON + DAY)
+    assert ScheduledChange.objects.count() == 1
+    assert len(holds.in_force()) == 1
     assert len(recorded("legal_hold.placed", "legal_hold.released")) == 1
 
 
@@ -187,7 +228,7 @@ def test_names_are_told_apart(admin: User) -> None:
     hold = place(admin)
     with pytest.raises(Conflict, match="named"):
         place(admin, "actor:other")
-    holds.release(hold.pk, admin, Context())
+    release(admin, hold)
     place(admin, "actor:other")
 
 
@@ -280,15 +321,21 @@ def test_a_form_that_is_wrong_says_where(admin_client: Client, changed: dict[str
 
 
 def test_releasing_on_the_page(admin_client: Client, admin: User) -> None:
-    """It asks, then releases; with a second admin it asks that one, and the list says that it waits."""
+    """It asks, then schedules, which is shown and can be called off; with a second admin it asks that one."""
     first, second = place(admin), place(admin, "actor:other", "Case 2")
     text = admin_client.get(f"{PAGE}{first.pk}/release/").content.decode()
     assert "removes the text" in text
-    assert (
-        "released; retention applies again"
-        in admin_client.post(f"{PAGE}{first.pk}/release/", follow=True).content.decode()
-    )
-    User.objects.create_user("carol@example.com", "correct horse battery", name="Carol", role="admin")
+    assert "24 hours from now, and any admin can cancel it" in text
+    answer = admin_client.post(f"{PAGE}{first.pk}/release/", follow=True).content.decode()
+    assert "will be released after the cool-down" in answer
+    assert "It will be released on" in answer
+    assert "Release the legal hold Case 1" in admin_client.get("/settings/data-retention/").content.decode()
+    change = ScheduledChange.objects.get()
+    assert f"/settings/data-retention/changes/{change.pk}/cancel/" in answer
+    admin_client.post(f"/settings/data-retention/changes/{change.pk}/cancel/")
+    assert "It will be released on" not in admin_client.get(PAGE).content.decode()
+    release(admin, first)
+    make_admin("Carol")
     answer = admin_client.post(f"{PAGE}{second.pk}/release/", follow=True)
     assert "Another admin has to approve" in answer.content.decode()
     assert "that waits for approval" in answer.content.decode()

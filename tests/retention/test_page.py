@@ -129,7 +129,8 @@ def test_the_safeguards_have_a_form(admin_client: Client) -> None:
     answer = admin_client.post(url, {"retention_cooldown_hours": "1"}, follow=True)
     assert "a cool-down of 1 hour instead of a cool-down of 48 hours" in answer.content.decode()
     now = preferences()
-    assert (now.retention_cooldown_hours, now.second_admin_approves) == (48, False)
+    assert (now.retention_cooldown_hours, now.second_admin_approves) == (48, True)
+    assert "No longer ask a second admin for approval" in answer.content.decode()
     assert admin_client.post(url, {"retention_cooldown_hours": "721"}).status_code == 400
-    answer = admin_client.post(url, {"retention_cooldown_hours": "48"}, follow=True)
+    answer = admin_client.post(url, {"retention_cooldown_hours": "48", "second_admin_approves": "on"}, follow=True)
     assert "Nothing to change" in answer.content.decode()

@@ -9,3 +9,9 @@ class ApprovalsConfig(AppConfig):
     name = "opssentinal.approvals"
     label = "approvals"
     verbose_name = "Approvals"
+
+    def ready(self) -> None:
+        """Follow who is an admin."""
+        from opssentinal.approvals import terms
+
+        terms.connect()

@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from opssentinal.approvals.models import Approval
+from opssentinal.approvals.terms import active_admins, are_several, has_been_admin_since
 from opssentinal.errors import Conflict, Forbidden, NotFound
 from opssentinal.events.model import Actor, Context, Event, Target
 from opssentinal.ledger.recording import recording
-from opssentinal.workspace.models import Role, StoredPreferences, User
+from opssentinal.workspace.models import StoredPreferences, User
 from opssentinal.workspace.preferences import preferences
 from opssentinal.workspace.principals import user_actor
 
@@ -42,15 +43,9 @@ def register(kind: str, execute: Execute) -> None:
     _executors[kind] = execute
 
 
-def are_needed() -> bool:
-    """Whether a second admin has to approve: the workspace wants it, and there are two admins who can sign in."""
-    return preferences().second_admin_approves and active_admins().count() > 1
-
-
-def active_admins() -> QuerySet[User]:
-    """The admins who can sign in now."""
-    in_time = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
-    return User.objects.filter(in_time, role=Role.ADMIN, is_active=True)
+def are_needed(now: datetime | None = None) -> bool:
+    """Whether a second admin has to approve: the workspace wants it, and there are two admins or were until lately."""
+    return preferences().second_admin_approves and are_several(now)
 
 
 def ask(
@@ -90,7 +85,8 @@ def ask(
 def grant(pk: int, user: User, context: Context, *, now: datetime | None = None) -> Approval:
     """Approve and carry out. Raises Forbidden for whoever asked and who is no active admin, Conflict where it is too late.
 
-    Whoever asked must still be an active admin too: the rule is that two of them want it.
+    Forbidden too for whoever became an admin, or was given a new way in, only after it was asked for: or who asks could
+    make the approver. Whoever asked must still be an active admin too: the rule is that two of them want it.
     """
     with recording() as record:
         lock()
@@ -101,6 +97,11 @@ def grant(pk: int, user: User, context: Context, *, now: datetime | None = None)
             raise Conflict(
                 f"{approval.requested_by} asked for this and is no active admin any more.",
                 hint="Reject the request; another admin can ask anew.",
+            )
+        if not has_been_admin_since(user, approval.requested_at):
+            raise Forbidden(
+                "Your account was made, made an admin or given a new way to sign in after this was asked for.",
+                hint="Another admin can approve it, or it can be withdrawn and asked anew.",
             )
         _decide(approval, Approval.State.GRANTED, user, now)
         record(_event("approval.granted", approval, user_actor(user), context))

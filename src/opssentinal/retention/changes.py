@@ -1,9 +1,9 @@
 """What protects the log from being emptied: shortening waits for a second admin and a cool-down, lengthening does not.
 
-Three preferences are safeguards: the audit retention, the cool-down before a shorter one takes effect, and the rule of the
+Three preferences are safeguards: the audit retention, the cool-down before anything weaker takes effect, and the rule of the
 second admin. To strengthen one takes effect at once and ends what was about to weaken it. To weaken one needs a second
-admin, where there is one; and a shorter retention or cool-down then waits for the cool-down in force, so that a shorter
-cool-down cannot be the way around the present one.
+admin, where there is one, and then waits for the cool-down in force, so that neither a shorter cool-down nor a moment
+without other admins can be the way around it. Releasing a legal hold goes the same way (`holds`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import Enum
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -21,17 +20,17 @@ from django.utils import timezone
 from opssentinal.approvals import services as approvals
 from opssentinal.approvals.models import Approval
 from opssentinal.errors import Conflict, InvalidInput
-from opssentinal.events.model import Actor, Change, Context, Event, Target, from_us, to_us
+from opssentinal.events.model import Actor, Context, from_us, to_us
 from opssentinal.ledger import pruning
 from opssentinal.ledger.recording import recording
-from opssentinal.retention import policy
+from opssentinal.retention import holds, policy, scheduling
 from opssentinal.retention.models import ScheduledChange
+from opssentinal.retention.scheduling import SECTION, Result, call_off, history
 from opssentinal.workspace.models import User
-from opssentinal.workspace.preferences import SECTIONS, Preferences, change_preferences, preferences
+from opssentinal.workspace.preferences import Preferences, change_preferences, preferences
 from opssentinal.workspace.principals import user_actor
 
 APPROVAL_KIND: Final = "safeguard.weaken"
-SECTION: Final = "data_retention"
 RETENTION, COOLDOWN, SECOND_ADMIN = "audit_retention_days", "retention_cooldown_hours", "second_admin_approves"
 
 _log = logging.getLogger(__name__)
@@ -43,7 +42,6 @@ class _Safeguard:
 
     is_weaker: Callable[[Any, Any], bool]
     title: Callable[[Any, Any], str]
-    waits: bool
 
 
 def is_shorter(days: int | None, than: int | None) -> bool:
@@ -62,26 +60,16 @@ def _keep(days: int | None) -> str:
 
 _SAFEGUARDS: Final = {
     RETENTION: _Safeguard(
-        is_shorter, lambda new, old: f"Keep audit events {_keep(new)} instead of {policy.days_text(old).lower()}", True
+        is_shorter, lambda new, old: f"Keep audit events {_keep(new)} instead of {policy.days_text(old).lower()}"
     ),
     COOLDOWN: _Safeguard(
         lambda new, old: new < old,
         lambda new, old: f"Shorten the retention after {hours_text(new)} instead of {hours_text(old)}",
-        True,
     ),
     SECOND_ADMIN: _Safeguard(
-        lambda new, old: old and not new, lambda new, old: "No longer ask a second admin for approval", False
+        lambda new, old: old and not new, lambda new, old: "No longer ask a second admin for approval"
     ),
 }
-
-
-class Result(Enum):
-    """What became of a change."""
-
-    UNCHANGED = "unchanged"
-    IN_FORCE = "in_force"
-    SCHEDULED = "scheduled"
-    ASKED = "asked"
 
 
 def check(field: str, value: Any) -> None:
@@ -106,7 +94,7 @@ def choose(user: User, context: Context, field: str, value: Any, *, now: datetim
         approvals.lock()
         before = getattr(preferences(), field)
         if _SAFEGUARDS[field].is_weaker(value, before):
-            if approvals.are_needed():
+            if approvals.are_needed(now):
                 payload = {"field": field, "before": before, "after": value}
                 title = _SAFEGUARDS[field].title(value, before)
                 approvals.ask(
@@ -115,18 +103,14 @@ def choose(user: User, context: Context, field: str, value: Any, *, now: datetim
                 )  # fmt: skip
                 return Result.ASKED
             return _weaken(record, field, value, user, context, now, None)
-        called_off = _call_off(record, field, user_actor(user), context, "superseded")
+        called_off = call_off(record, field, user_actor(user), context, "superseded")
         change_preferences(record, user_actor(user), context, SECTION, **{field: value})
         return Result.IN_FORCE if called_off or value != before else Result.UNCHANGED
 
 
 def _detail(field: str, value: Any, now: datetime) -> str:
     """What whoever approves should know: what a shorter retention removes, and how long it waits."""
-    if not _SAFEGUARDS[field].waits:
-        return ""
-    hours = preferences().retention_cooldown_hours
-    unit = "hour" if hours == 1 else "hours"
-    waits = f"Once approved it waits {hours:,} {unit}, in which any admin can cancel it." if hours else ""
+    waits = scheduling.waits_text()
     if field != RETENTION or value is None:
         return waits
     loss = pruning.preview(to_us(policy.cutoff(now, value)))
@@ -150,12 +134,15 @@ def cancel(field: str, actor: Actor, context: Context) -> None:
     """Call off a scheduled change, which any admin may. Raises Conflict where there is none any more."""
     with recording() as record:
         approvals.lock()
-        if not _call_off(record, field, actor, context, "cancelled"):
+        if not call_off(record, field, actor, context, "cancelled"):
             raise Conflict("There is no change to cancel any more.")
 
 
 def title(change: ScheduledChange) -> str:
     """A scheduled change in words."""
+    hold = scheduling.hold_of(change)
+    if hold is not None:
+        return holds.release_title(hold)
     return _SAFEGUARDS[change.field].title(change.after, change.before)
 
 
@@ -165,7 +152,7 @@ def scheduled() -> list[ScheduledChange]:
 
 
 def apply_due(now: datetime | None = None) -> int:
-    """Put the scheduled changes in force whose cool-down is over, each with its settings.updated; return how many."""
+    """Put in force what waited and whose cool-down is over, each with its event; return how many."""
     now = now or timezone.now()
     due = list(ScheduledChange.objects.filter(takes_effect_at__lte=now).order_by("takes_effect_at"))
     applied = 0
@@ -177,10 +164,15 @@ def apply_due(now: datetime | None = None) -> int:
             if current is None:
                 continue
             current.delete()
-            change_preferences(
-                record, user_actor(current.asked_by), Context(), SECTION,
-                metadata=_history(current) | {"scheduled_at": _utc(current.asked_at)}, **{current.field: current.after},
-            )  # fmt: skip
+            said = history(current) | {"scheduled_at": scheduling.utc_text(current.asked_at)}
+            hold = scheduling.hold_of(current)
+            if hold is not None:
+                holds.release_now(record, hold, current.asked_by, Context(), now, said)
+            else:
+                change_preferences(
+                    record, user_actor(current.asked_by), Context(), SECTION, metadata=said,
+                    **{current.field: current.after},
+                )  # fmt: skip
             applied += 1
             _log.info("%s is now %s", current.field, current.after)
     return applied
@@ -195,63 +187,18 @@ def _weaken(
     now: datetime,
     approval: Approval | None,
 ) -> Result:
-    """Schedule a weaker safeguard, or put it in force where nothing has to be waited for."""
-    chosen = preferences()
-    approver = approval.decided_by if approval else None
+    """Schedule a weaker safeguard, or put it in force where there is no cool-down."""
     change = ScheduledChange(
-        field=field, before=getattr(chosen, field), after=value, asked_by=user, asked_at=now, approved_by=approver,
-        takes_effect_at=now + timedelta(hours=chosen.retention_cooldown_hours),
+        field=field, before=getattr(preferences(), field), after=value, asked_by=user, asked_at=now,
+        approved_by=approval.decided_by if approval else None, takes_effect_at=scheduling.end_of_cooldown(now),
     )  # fmt: skip
-    _call_off(record, field, user_actor(user), context, "superseded")
-    if not _SAFEGUARDS[field].waits or not chosen.retention_cooldown_hours:
-        # The context is the approver's, who is not the actor; it stands with approval.granted.
-        change_preferences(
-            record, user_actor(user), Context() if approver else context, SECTION, metadata=_history(change),
-            **{field: value},
-        )  # fmt: skip
-        return Result.IN_FORCE
-    change.save(force_insert=True)
-    record(
-        Event(
-            action="retention.change_scheduled",
-            outcome="success",
-            actor=user_actor(user),
-            targets=[Target(type="settings", id=SECTION, name=SECTIONS[SECTION])],
-            context=Context() if approver else context,
-            changes=[Change(field=field, before=change.before, after=value)],
-            metadata=_history(change) | {"takes_effect_at": _utc(change.takes_effect_at)},
-        )
-    )
-    return Result.SCHEDULED
-
-
-def _call_off(record: approvals.Record, field: str, actor: Actor, context: Context, reason: str) -> bool:
-    change = ScheduledChange.objects.filter(field=field).first()
-    if change is None:
-        return False
-    change.delete()
-    record(
-        Event(
-            action="retention.change_cancelled",
-            outcome="success",
-            actor=actor,
-            targets=[Target(type="settings", id=SECTION, name=SECTIONS[SECTION])],
-            context=context,
-            metadata={
-                "field": field,
-                "after": change.after,
-                "takes_effect_at": _utc(change.takes_effect_at),
-                "reason": reason,
-            },
-        )
-    )
-    return True
-
-
-def _history(change: ScheduledChange) -> dict[str, Any]:
-    """Who approved, by id: names stand with approval.granted, where they can be erased."""
-    return {"approved_by": f"user_{change.approved_by_id}"} if change.approved_by_id else {}
-
-
-def _utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    call_off(record, field, user_actor(user), context, "superseded")
+    if change.takes_effect_at > now:
+        scheduling.schedule(record, change, context)
+        return Result.SCHEDULED
+    # The context is the approver's, who is not the actor; it stands with approval.granted.
+    change_preferences(
+        record, user_actor(user), Context() if approval else context, SECTION, metadata=history(change),
+        **{field: value},
+    )  # fmt: skip
+    return Result.IN_FORCE

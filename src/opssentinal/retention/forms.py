@@ -59,20 +59,20 @@ class AuditRetentionForm(forms.Form):
 
 
 class SafeguardsForm(forms.Form):
-    """What a shorter retention has to wait for."""
+    """What a weaker protection has to wait for."""
 
     second_admin_approves = forms.BooleanField(
         label="A second admin has to approve",
         required=False,
-        help_text="While there are two or more active admins: a shorter audit retention, a shorter cool-down, releasing a "
-        "legal hold, and turning this off.",
+        help_text="While there are two or more active admins, or were until lately: a shorter audit retention, a shorter "
+        "cool-down, releasing a legal hold, and turning this off.",
     )
     retention_cooldown_hours = forms.IntegerField(
         label="Cool-down (hours)",
         min_value=0,
         max_value=COOLDOWN_HOURS_MAX,
-        help_text="So long a shorter retention waits and can be cancelled; 0 is not at all. A shorter cool-down waits for "
-        "the present one, too.",
+        help_text="So long each of these waits, also where there is no second admin, and can be cancelled; 0 is not at all. "
+        "A shorter cool-down waits for the present one.",
     )
 
     @classmethod

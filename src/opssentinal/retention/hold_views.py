@@ -15,15 +15,22 @@ from opssentinal.errors import Conflict, NotFound, Overloaded, Unavailable
 from opssentinal.ledger import held
 from opssentinal.query import Filter
 from opssentinal.query import format as format_query
-from opssentinal.retention import holds
+from opssentinal.retention import changes, holds
 from opssentinal.retention.forms import HoldForm
 from opssentinal.retention.models import LegalHold
+from opssentinal.retention.scheduling import Result, hold_field
 from opssentinal.search.client import Extent, search
 from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.models import User
+from opssentinal.workspace.preferences import preferences
 from opssentinal.workspace.principals import request_context
 
 RELEASED_SHOWN = 50
+_SAID = {
+    Result.IN_FORCE: "The hold {} is released; retention applies again.",
+    Result.SCHEDULED: "The hold {} will be released after the cool-down; that can be cancelled until then.",
+    Result.ASKED: "Another admin has to approve releasing {}.",
+}
 
 
 @admin_required
@@ -32,8 +39,12 @@ def index(request: HttpRequest) -> HttpResponse:
     """The holds in force, and those that were released."""
     releasing = approvals.waiting().filter(kind=holds.APPROVAL_KIND)
     waiting = {approval.subject: approval for approval in releasing}
+    scheduled = {change.field: change for change in changes.scheduled()}
     shown = {
-        "holds": [{"hold": hold, "request": waiting.get(str(hold.pk))} for hold in holds.in_force()],
+        "holds": [
+            {"hold": hold, "request": waiting.get(str(hold.pk)), "change": scheduled.get(hold_field(hold.pk))}
+            for hold in holds.in_force()
+        ],
         "released": LegalHold.objects.exclude(released_at=None).select_related("placed_by", "released_by")[
             :RELEASED_SHOWN
         ],
@@ -73,7 +84,7 @@ def place(request: HttpRequest) -> HttpResponse:
 @admin_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def release(request: HttpRequest, pk: int) -> HttpResponse:
-    """Ask, then release, or ask the second admin."""
+    """Ask, then release after the cool-down, or ask the second admin."""
     hold = LegalHold.objects.filter(pk=pk, released_at=None).first()
     if hold is None:
         if not LegalHold.objects.filter(pk=pk).exists():
@@ -81,18 +92,15 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
         messages.info(request, "That hold has been released.")
         return redirect("retention:holds")
     if request.method != "POST":
-        return render(request, "retention/release.html", {"hold": hold, "needs_approval": approvals.are_needed()})
+        cooldown = preferences().retention_cooldown_hours
+        shown = {"hold": hold, "needs_approval": approvals.are_needed(), "cooldown": cooldown}
+        return render(request, "retention/release.html", shown)
     try:
-        released = holds.release(pk, cast(User, request.user), request_context(request))
+        result = holds.release(pk, cast(User, request.user), request_context(request))
     except (Conflict, NotFound) as error:
         messages.info(request, str(error))
     else:
-        said = (
-            "The hold {} is released; retention applies again."
-            if released
-            else "Another admin has to approve releasing {}."
-        )
-        messages.success(request, said.format(hold.name))
+        messages.success(request, _SAID[result].format(hold.name))
     return redirect("retention:holds")
 
 

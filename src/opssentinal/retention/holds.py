@@ -7,18 +7,27 @@ and so takes its turn among those: a hold that was placed holds whatever is ther
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.utils import timezone
 
 from opssentinal.approvals import services as approvals
 from opssentinal.approvals.models import Approval
 from opssentinal.errors import Conflict, NotFound
-from opssentinal.events.model import Actor, Context, Event, Target
+from opssentinal.events.model import Actor, Context, Event
 from opssentinal.ledger.recording import recording
 from opssentinal.query import Filter
 from opssentinal.query import format as format_query
-from opssentinal.retention.models import LegalHold
+from opssentinal.retention.models import LegalHold, ScheduledChange
+from opssentinal.retention.scheduling import (
+    Result,
+    end_of_cooldown,
+    history,
+    hold_field,
+    hold_target,
+    schedule,
+    waits_text,
+)
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import user_actor
 
@@ -59,29 +68,57 @@ def place(
     return hold
 
 
-def release(pk: int, user: User, context: Context, *, now: datetime | None = None) -> bool:
-    """Release a hold, or ask a second admin to approve that; return whether it is released.
+def release(pk: int, user: User, context: Context, *, now: datetime | None = None) -> Result:
+    """Release a hold after the cool-down, or ask a second admin to approve that.
 
-    Raises NotFound, and Conflict where it was released or a request waits.
+    Raises NotFound, and Conflict where it was released, or its release waits already.
     """
+    now = now or timezone.now()
     with recording() as record:
         approvals.lock()
         hold = _held(pk)
-        if not approvals.are_needed():
-            _release(record, hold, user, context, now or timezone.now(), None)
-            return True
-        title = f"Release the legal hold {hold.name}"
+        if not approvals.are_needed(now):
+            return _weaken(record, hold, user, context, now, None)
         approvals.ask(
-            record, APPROVAL_KIND, title, {"hold": f"hold_{pk}", "query": hold.query}, user=user, context=context,
-            subject=str(pk), detail=f"{hold.query}\n{hold.reason}", now=now,
+            record, APPROVAL_KIND, release_title(hold), {"hold": hold_field(pk), "query": hold.query}, user=user,
+            context=context, subject=str(pk), detail=f"{hold.query}\n{hold.reason}\n{waits_text()}".strip(), now=now,
         )  # fmt: skip
-        return False
+        return Result.ASKED
 
 
 def execute_approved(record: approvals.Record, approval: Approval, context: Context) -> None:
-    """Release the hold that a second admin agreed to release. Raises Conflict where it has been."""
+    """Release the hold, after the cool-down, that a second admin agreed to release. Raises Conflict where it has been."""
     hold = _held(int(approval.subject))
-    _release(record, hold, approval.requested_by, Context(), approval.decided_at or timezone.now(), approval)
+    _weaken(record, hold, approval.requested_by, Context(), approval.decided_at or timezone.now(), approval)
+
+
+def release_title(hold: LegalHold) -> str:
+    """The release of a hold in words."""
+    return f"Release the legal hold {hold.name}"
+
+
+def release_now(
+    record: approvals.Record, hold: LegalHold, user: User, context: Context, now: datetime, said: dict[str, Any]
+) -> None:
+    """Release a hold as `user` and record legal_hold.released, inside the caller's recording()."""
+    hold.released_by, hold.released_at = user, now
+    hold.save(update_fields=["released_by", "released_at"])
+    record(_event("legal_hold.released", hold, user_actor(user), context, {"query": hold.query, **said}))
+
+
+def _weaken(
+    record: approvals.Record, hold: LegalHold, user: User, context: Context, now: datetime, approval: Approval | None
+) -> Result:
+    """Schedule the release, or carry it out where there is no cool-down."""
+    change = ScheduledChange(
+        field=hold_field(hold.pk), before=True, after=False, asked_by=user, asked_at=now,
+        approved_by=approval.decided_by if approval else None, takes_effect_at=end_of_cooldown(now),
+    )  # fmt: skip
+    if change.takes_effect_at > now:
+        schedule(record, change, context)
+        return Result.SCHEDULED
+    release_now(record, hold, user, context, now, history(change))
+    return Result.IN_FORCE
 
 
 def _held(pk: int) -> LegalHold:
@@ -90,24 +127,17 @@ def _held(pk: int) -> LegalHold:
         raise NotFound("There is no such hold.")
     if hold.released_at is not None:
         raise Conflict(f"The hold “{hold.name}” has been released.")
+    if ScheduledChange.objects.filter(field=hold_field(pk)).exists():
+        raise Conflict(f"The hold “{hold.name}” will be released when its cool-down is over.")
     return hold
 
 
-def _release(
-    record: approvals.Record, hold: LegalHold, user: User, context: Context, now: datetime, approval: Approval | None
-) -> None:
-    hold.released_by, hold.released_at = user, now
-    hold.save(update_fields=["released_by", "released_at"])
-    said = {"approved_by": f"user_{approval.decided_by_id}"} if approval else {}
-    record(_event("legal_hold.released", hold, user_actor(user), context, {"query": hold.query, **said}))
-
-
-def _event(action: str, hold: LegalHold, actor: Actor, context: Context, said: dict[str, str]) -> Event:
+def _event(action: str, hold: LegalHold, actor: Actor, context: Context, said: dict[str, Any]) -> Event:
     return Event(
         action=action,
         outcome="success",
         actor=actor,
-        targets=[Target(type="legal_hold", id=f"hold_{hold.pk}", name=hold.name)],
+        targets=[hold_target(hold)],
         context=context,
         metadata=said,
     )

@@ -48,9 +48,9 @@ class RetentionRun(models.Model):
 
 
 class ScheduledChange(models.Model):
-    """A weaker safeguard that waits for its cool-down. The row goes when it takes effect or is cancelled: the log has both."""
+    """A weaker safeguard or the release of a hold that waits for its cool-down. The row goes when it takes effect or is cancelled: the log has both."""
 
-    field = models.CharField(max_length=64, unique=True)  # a name of Preferences
+    field = models.CharField(max_length=64, unique=True)  # a name of Preferences, or `hold_7`
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
     asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")

@@ -17,9 +17,9 @@ from opssentinal.events.model import from_us, to_us
 from opssentinal.ledger import held, pruning
 from opssentinal.ledger.pruning import PruneReport
 from opssentinal.retention import changes, cleanup, holds, jobs, policy
-from opssentinal.retention.changes import Result
 from opssentinal.retention.forms import AuditRetentionForm, CleanupForm, SafeguardsForm
 from opssentinal.retention.models import RetentionRun, ScheduledChange
+from opssentinal.retention.scheduling import Result
 from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences, update_preferences

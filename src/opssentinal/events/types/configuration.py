@@ -153,10 +153,10 @@ TYPES = (
     EventType(
         action="retention.change_scheduled",
         category="configuration",
-        title="Shorter retention scheduled",
-        description="A shorter audit retention was chosen; it takes effect after the cool-down and can be cancelled until"
-        " then.",
-        sentence="{actor} scheduled a shorter retention for {target}",
+        title="Weaker protection scheduled",
+        description="A shorter retention, a weaker safeguard or the release of a legal hold; it takes effect after the"
+        " cool-down and can be cancelled until then.",
+        sentence="{actor} scheduled a change that weakens {target}",
         sensitive=True,
         example=example(
             "retention.change_scheduled",
@@ -168,9 +168,9 @@ TYPES = (
     EventType(
         action="retention.change_cancelled",
         category="configuration",
-        title="Shorter retention cancelled",
-        description="A scheduled shorter retention was called off.",
-        sentence="{actor} cancelled the shorter retention for {target}",
+        title="Weaker protection cancelled",
+        description="A scheduled change that weakens the log’s protection was called off.",
+        sentence="{actor} cancelled the change that weakens {target}",
         sensitive=True,
         example=example(
             "retention.change_cancelled", {"type": "settings", "id": "data_retention", "name": "Data Retention"}
