@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -11,17 +13,19 @@ import pytest
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.utils import timezone
 
 from opssentinal.apikeys.authentication import authenticate
 from opssentinal.apikeys.services import create_key
 from opssentinal.errors import Unauthenticated
 from opssentinal.events.model import Actor, Change, Context
-from opssentinal.sso import configuration
-from opssentinal.sso.models import Identity
+from opssentinal.sso import configuration, discovery
+from opssentinal.sso.discovery import WELL_KNOWN
+from opssentinal.sso.models import Identity, OIDCProvider
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import session_reference
-from tests.sso.conftest import START, admit, at_provider, leaving_to, round_trip, visitor
+from tests.sso.conftest import START, admin, admit, at_provider, leaving_to, round_trip, visitor
 from tests.sso.openid_provider import DANA, OpenIDProvider
 from tests.workspace.conftest import away, events, is_signed_in, session_key
 
@@ -267,6 +271,73 @@ def test_a_switched_off_provider_signs_nobody_in(sso: OpenIDProvider) -> None:
     assert "Sign in with Keycloak" not in visitor().get("/accounts/login/").content.decode()
     assert visitor().post(START).status_code == 404
     assert refused(client.get(at_provider(begun))) == "switched_off"
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "reason"),
+    [
+        (lambda: OIDCProvider.objects.update(is_enabled=False), "switched_off"),
+        (lambda: OIDCProvider.objects.update(client_id="another"), "configuration_changed"),
+        (lambda: OIDCProvider.objects.update(domains=["example.org"]), "domain_not_allowed"),
+        (lambda: OIDCProvider.objects.update(provisions=False), "not_provisioned"),
+    ],
+)
+def test_what_changes_while_the_provider_is_asked_holds(
+    sso: OpenIDProvider, meanwhile: Callable[[], int], reason: str
+) -> None:
+    """The provider is slow, an admin is quicker: nobody comes in by what was true before."""
+    done = []
+
+    def slowly(claims: dict[str, Any]) -> dict[str, Any]:
+        thread = threading.Thread(target=lambda: (done.append(meanwhile()), connection.close()))
+        thread.start()
+        thread.join(20)
+        return claims
+
+    sso.userinfo = slowly
+    client = visitor()
+    response = client.get(at_provider(leaving_to(client.post(START))))
+    assert done == [1]
+    assert refused(response) == reason
+    assert not User.objects.filter(email="dana@example.com").exists()
+
+
+def test_the_description_is_fetched_once_a_minute(sso: OpenIDProvider) -> None:
+    """People who sign in one after the other do not wait for it each; a test of an admin asks anew."""
+    for number in range(3):
+        assert round_trip(visitor(f"203.0.113.{number}")).status_code == 302
+    assert sso.requests.count(f"GET {WELL_KNOWN}") == 1
+    leaving_to(admin().post("/settings/single-sign-on/test/"))
+    assert sso.requests.count(f"GET {WELL_KNOWN}") == 2
+
+
+def test_few_wait_for_a_provider_that_hangs(sso: OpenIDProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each for a short time, two at once; the next is answered at once, and everybody else goes on being served."""
+    monkeypatch.setattr(discovery, "VISITOR_TIMEOUT_S", 3.0)
+    statuses: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        OIDCProvider.objects.update(issuer=f"http://127.0.0.1:{hanging.getsockname()[1]}")
+
+        def wait(number: int) -> None:
+            statuses.append(visitor(f"203.0.113.{number}").post(START).status_code)
+            connection.close()
+
+        threads = [threading.Thread(target=wait, args=(number,)) for number in (1, 2)]
+        hanging.settimeout(20)
+        for thread in threads:
+            thread.start()
+        held = [hanging.accept()[0] for _ in threads]  # both have asked
+        response = visitor("203.0.113.3").post(START)
+        assert response.status_code == 503
+        assert "Please try again in a moment." in response.content.decode()
+        for thread in threads:
+            thread.join(20)
+        for one in held:
+            one.close()
+    assert statuses == [502, 502]
+    assert sorted(event.metadata["reason"] for event in events("login.failure")) == ["busy"] + ["provider_error"] * 2
+    OIDCProvider.objects.update(issuer=sso.issuer)
+    assert round_trip(visitor()).status_code == 302, "the places are free again"
 
 
 def test_a_link_cannot_begin_a_sign_in(sso: OpenIDProvider) -> None:

@@ -2,25 +2,68 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from django.core.cache import cache
 
-from opssentinal.errors import InvalidInput, Unavailable
+from opssentinal.errors import InvalidInput, Overloaded, Unavailable
 from opssentinal.outbound import Refused, check_url, session
+from opssentinal.outbound.adapter import TOTAL_S
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _CLIENT_METHODS = {"client_secret_basic", "client_secret_post"}
 
+# How long metadata is believed, so that people who sign in one after the other need not wait for it each.
+KEPT_S = 60
+# Somebody who is not signed in makes the server ask, and a page thread waits: for a short time, and only so many at once.
+VISITOR_TIMEOUT_S = 5.0
+VISITORS_MAX = 2
+
 Metadata = dict[str, Any]
+_visitors = threading.BoundedSemaphore(VISITORS_MAX)
 
 
-def discover(issuer: str) -> Metadata:
+def discover(issuer: str, *, timeout_s: float = TOTAL_S) -> Metadata:
     """Fetch the metadata of an issuer. Raises InvalidInput for what is wrong with it, Unavailable if it cannot be had."""
     _check_issuer(issuer)
-    return checked(issuer, fetch_json(issuer.rstrip("/") + WELL_KNOWN))
+    found = checked(issuer, fetch_json(issuer.rstrip("/") + WELL_KNOWN, timeout_s=timeout_s))
+    cache.set(_key(issuer), found, KEPT_S)
+    return found
+
+
+def discovered(issuer: str) -> Metadata:
+    """The metadata as it was found in the last minute, else `discover`."""
+    found: Metadata | None = cache.get(_key(issuer))
+    return found or discover(issuer)
+
+
+def discover_for_visitor(issuer: str) -> None:
+    """Have the metadata in the cache, for somebody who is not signed in. Raises Overloaded while others wait for it too."""
+    if cache.get(_key(issuer)) is not None:
+        return
+    with _one_of_few():
+        discover(issuer, timeout_s=VISITOR_TIMEOUT_S)
+
+
+@contextmanager
+def _one_of_few() -> Iterator[None]:
+    if not _visitors.acquire(blocking=False):
+        raise Overloaded("Others are waiting for the provider already.")
+    try:
+        yield
+    finally:
+        _visitors.release()
+
+
+def _key(issuer: str) -> str:
+    return f"sso-metadata:{hashlib.sha256(issuer.encode()).hexdigest()}"
 
 
 def checked(issuer: str, metadata: Metadata) -> Metadata:
@@ -45,10 +88,10 @@ def checked(issuer: str, metadata: Metadata) -> Metadata:
     return metadata
 
 
-def fetch_json(url: str, **headers: str) -> dict[str, Any]:
+def fetch_json(url: str, *, timeout_s: float = TOTAL_S, **headers: str) -> dict[str, Any]:
     """GET a JSON object through the guarded session. Raises Unavailable with the reason, InvalidInput for other content."""
     try:
-        with session() as http:
+        with session(timeout_s=timeout_s) as http:
             response = http.get(url, headers=headers)
     except requests.RequestException as error:
         raise Unavailable(f"{url} cannot be reached: {error}") from error

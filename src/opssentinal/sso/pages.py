@@ -9,7 +9,7 @@ from django.shortcuts import render
 
 from opssentinal.sso.refusal import REASONS, SignInRefused
 
-_STATUS = {"provider_error": 502, "switched_off": 404, "state_mismatch": 400, "configuration_changed": 400}
+_STATUS = {"provider_error": 502, "switched_off": 404, "state_mismatch": 400, "configuration_changed": 400, "busy": 503}
 
 
 def leave(request: HttpRequest, name: str, url: str) -> HttpResponse:

@@ -9,9 +9,9 @@ from allauth.socialaccount.internal import statekit
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from django.http import HttpRequest
 
-from opssentinal.errors import InvalidInput, Unavailable
+from opssentinal.errors import InvalidInput, Overloaded, Unavailable
 from opssentinal.sso import id_token
-from opssentinal.sso.discovery import Metadata, fetch_json
+from opssentinal.sso.discovery import Metadata, discover, discover_for_visitor, fetch_json
 from opssentinal.sso.models import OIDCProvider
 from opssentinal.sso.provider import ProviderAdapter
 from opssentinal.sso.refusal import SignInRefused
@@ -35,9 +35,15 @@ def authorization_url(request: HttpRequest, row: OIDCProvider, purpose: str, nex
     """Keep what the way back needs in the session and return the address to go to. Raises SignInRefused."""
     provider = ProviderAdapter(request, str(row.pk))
     try:
+        if purpose == TEST:
+            discover(row.issuer)  # a test asks anew
+        else:
+            discover_for_visitor(row.issuer)
         answer = provider.get_provider().redirect(
             request, purpose, next_url, fingerprint=row.fingerprint, user_id=request.user.pk
         )
+    except Overloaded as error:
+        raise SignInRefused("busy", str(error)) from error
     except (InvalidInput, Unavailable) as error:
         raise SignInRefused("provider_error", str(error)) from error
     return str(answer.url)

@@ -16,7 +16,7 @@ from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOA
 from django.http import HttpRequest, HttpResponseBase
 
 from opssentinal.sso import configuration
-from opssentinal.sso.discovery import Metadata, discover
+from opssentinal.sso.discovery import Metadata, discovered
 from opssentinal.workspace.public_url import public_url
 
 
@@ -37,9 +37,9 @@ class ProviderAdapter(OpenIDConnectOAuth2Adapter):
 
     @property
     def openid_config(self) -> Metadata:
-        """The provider's metadata, fetched once for each step. Raises InvalidInput and Unavailable."""
+        """The provider's metadata, at most a minute old and the same for all of a step. Raises InvalidInput and Unavailable."""
         if not hasattr(self, "_metadata"):
-            self._metadata = discover(self.get_provider().app.settings["issuer"])
+            self._metadata = discovered(self.get_provider().app.settings["issuer"])
         return self._metadata
 
     def get_callback_url(self, request: HttpRequest, app: SocialApp) -> str:

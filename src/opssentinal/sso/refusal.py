@@ -24,6 +24,7 @@ REASONS = {
     "token_invalid": _PROVIDER,
     "token_expired": _PROVIDER,
     "provider_error": _PROVIDER,
+    "busy": "The provider is slow to answer, and others are waiting for it already. Please try again in a moment.",
     "switched_off": "Single sign-on is switched off.",
     "email_unverified": _MAY_NOT,
     "domain_not_allowed": _MAY_NOT,

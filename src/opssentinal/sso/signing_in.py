@@ -65,7 +65,10 @@ def admission(row: OIDCProvider, claims: Claims) -> Admission:
 
 
 def sign_in(request: HttpRequest, row: OIDCProvider, claims: Claims) -> None:
-    """Sign the person in: the account, its role, the session and login.success, all or none. Raises SignInRefused."""
+    """Sign the person in: the account, its role, the session and login.success, all or none. Raises SignInRefused.
+
+    `row` is the provider as it was before its answers were waited for: what holds is what it is now.
+    """
     try:
         _sign_in(request, row, claims)
     except Conflict:
@@ -115,6 +118,7 @@ def _role(row: OIDCProvider, claims: Claims, *, is_new: bool) -> tuple[str | Non
 def _sign_in(request: HttpRequest, row: OIDCProvider, claims: Claims) -> None:
     adapter, context, by = AccountAdapter(request), request_context(request), _provider_actor(row)
     with adapter.signing_in(request) as record:
+        row = _as_it_is_now(row)
         chosen = admission(row, claims)
         user = chosen.user or _created(record, row, claims, chosen, by, context)
         if chosen.identity is None:
@@ -124,6 +128,16 @@ def _sign_in(request: HttpRequest, row: OIDCProvider, claims: Claims) -> None:
         kept = _with_role(record, row, user, chosen, by, context)
         record_authentication(request, user, method=SINGLE_SIGN_ON, provider=row.name)
         adapter.open_session(record, request, user, **_said(row), **kept)
+
+
+def _as_it_is_now(row: OIDCProvider) -> OIDCProvider:
+    """The provider, locked until the transaction ends, with who may come in. Raises SignInRefused where it is another now."""
+    now = OIDCProvider.objects.select_for_update().filter(pk=row.pk, is_enabled=True).first()
+    if now is None:
+        raise SignInRefused("switched_off")
+    if now.fingerprint != row.fingerprint:
+        raise SignInRefused("configuration_changed", "The connection was changed while the sign-in was under way.")
+    return now
 
 
 def _created(record: Record, row: OIDCProvider, claims: Claims, chosen: Admission, by: Actor, context: Context) -> User:
