@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from opssentinal.apikeys.rate import RateLimit
+from opssentinal.incidents import services
 from opssentinal.incidents.models import Incident
 from opssentinal.ledger.reader import newest, read_event
 from opssentinal.workspace.models import User
@@ -172,3 +174,28 @@ def test_addresses_that_are_none(caller: Make) -> None:
     program = caller()
     for number in ("0", "1", "incident_1", "-1", "1.0", "99999999999999999999", "²"):
         assert program.get(f"/incidents/{number}").status_code == 404
+
+
+def test_a_tenants_key_does_not_learn_who_has_an_account(caller: Make) -> None:
+    """Setting an assignee is refused in one way, whether the address is an account's or not; a free key may."""
+    User.objects.create_user("bob@example.com", name="Bob")
+    acme = caller(name="Acme", tenant="acme")
+    acme.post("/incidents", SLOW)
+    emails = ("bob@example.com", "nobody@example.com")
+    answers = [acme.post("/incidents", SLOW | {"assignee": email}) for email in emails]
+    answers += [acme("PATCH", "/incidents/1", {"assignee": email}) for email in (*emails, None)]
+    assert {(answer.status_code, answer.json_["detail"]) for answer in answers} == {
+        (403, "A key that is bound to a tenant cannot choose an assignee.")
+    }
+    assert Incident.objects.get().assignee is None
+    assert caller(name="Free")("PATCH", "/incidents/1", {"assignee": "bob@example.com"}).status_code == 200
+
+
+def test_opening_has_a_rate(caller: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that opens one incident after another is told to wait; another key is not."""
+    monkeypatch.setattr(services, "OPENED", RateLimit("incidents", 2))
+    program = caller(name="Loop")
+    answers = [program.post("/incidents", SLOW) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 429]
+    assert answers[2].headers["Retry-After"] == "30"
+    assert caller(name="Other").post("/incidents", SLOW).status_code == 201

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from opssentinal.apikeys.rate import RateLimit
 from opssentinal.incidents import listing, services
 from opssentinal.incidents.models import Incident
 from opssentinal.workspace.models import User
@@ -262,3 +263,27 @@ def test_text_is_text_and_never_markup(bob: User, make: Make) -> None:
         assert "<script>alert(1)" not in body
         assert "\u202e" not in re.sub(r"(?s)<(textarea|input)[^>]*>[^<]*", "", body)
         assert "\\u202e" in body
+
+
+def test_only_admins_show_an_incident_to_a_tenant(alice: User, bob: User) -> None:
+    """A member's form has no tenant and a tenant that is sent along is refused; what an admin does is still no tenant's."""
+    form = {"title": "Checkout is slow", "severity": "high", "tenant": "acme"}
+    member = signed_in(BOB)
+    assert 'name="tenant"' not in member.get(f"{PAGE}new/").content.decode()
+    refused = member.post(f"{PAGE}new/", form)
+    assert (refused.status_code, Incident.objects.count()) == (400, 0)
+    assert "Only an admin" in text(refused)
+    admin = signed_in("alice@example.com")
+    assert 'name="tenant"' in admin.get(f"{PAGE}new/").content.decode()
+    admin.post(f"{PAGE}new/", form, follow=True)
+    assert Incident.objects.get().tenant == "acme"
+    assert [event.tenant for event in events() if event.action.startswith("incident.")] == [None, None]
+
+
+def test_opening_has_a_rate(bob: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that opens one after another is told to wait, and nothing more is opened."""
+    monkeypatch.setattr(services, "OPENED", RateLimit("incidents", 2))
+    member, form = signed_in(BOB), {"title": "Checkout is slow", "severity": "high"}
+    assert [member.post(f"{PAGE}new/", form).status_code for _ in range(3)] == [302, 302, 429]
+    assert member.post(f"{PAGE}new/", form).headers["Retry-After"] == "30"
+    assert Incident.objects.count() == 2

@@ -34,6 +34,7 @@ from opssentinal.incidents.models import (
     Signed,
     Status,
 )
+from opssentinal.workspace.models import User
 
 router = Router(tags=["Incidents"])
 
@@ -96,6 +97,8 @@ def create_incident(request: HttpRequest) -> HttpResponse:
     asked = body_of(request, shapes.IncidentRequest)
     if principal.tenant is not None and asked.tenant not in (None, principal.tenant):
         raise Forbidden(f"The API key {principal.id} is bound to another tenant.", code="wrong_tenant")
+    assignee = None if asked.assignee is None else _assignee(principal, asked.assignee)
+    services.OPENED.take(principal.id)
     opened = services.open_incident(
         principal.actor(),
         key_context(request),
@@ -103,7 +106,7 @@ def create_incident(request: HttpRequest) -> HttpResponse:
         severity=asked.severity,
         origin=Origin.API,
         description=asked.description,
-        assignee=services.assignee_by_email(asked.assignee) if asked.assignee is not None else None,
+        assignee=assignee,
         tenant=principal.tenant or asked.tenant,
         events=_events(request, principal, asked.events),
         request_key=request.headers.get("Idempotency-Key"),
@@ -153,8 +156,8 @@ def update_incident(request: HttpRequest, number: str) -> HttpResponse:
     principal = principal_of(request)
     asked = body_of(request, shapes.IncidentPatch)
     changes: dict[str, Any] = {name: value for name in services.FIELDS if (value := getattr(asked, name)) is not UNSET}
-    if isinstance(email := changes.get("assignee"), str):
-        changes["assignee"] = services.assignee_by_email(email)
+    if "assignee" in changes:
+        changes["assignee"] = _assignee(principal, changes["assignee"])
     incident = services.update_incident(
         principal.actor(),
         key_context(request),
@@ -214,6 +217,16 @@ def _events(request: HttpRequest, principal: KeyPrincipal, names: list[str]) -> 
         return []
     _reads_events(request)
     return list({event.seq: event for event in (event_for(principal, name) for name in names)}.values())
+
+
+def _assignee(principal: KeyPrincipal, email: str | None) -> User | None:
+    """The account to give an incident to, if any.
+
+    Not for a tenant's key: the answer would tell it whose addresses are accounts, and the event whose incident it was.
+    """
+    if principal.tenant is not None:
+        raise Forbidden("A key that is bound to a tenant cannot choose an assignee.", code="assignee_not_allowed")
+    return None if email is None else services.assignee_by_email(email)
 
 
 def _number(text: str) -> int:

@@ -25,14 +25,17 @@ from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import request_actor, request_context
 
+SHOWN_MAX = 200
 _FORM = Signer(salt="opssentinal.apikeys.form")
 
 
 @admin_required
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """Every key there is and was, newest first."""
-    return render(request, "apikeys/index.html", {"keys": keys_of()})
+    """The newest SHOWN_MAX keys there are and were; the command and the API list every one."""
+    keys = list(keys_of()[: SHOWN_MAX + 1])
+    context = {"keys": keys[:SHOWN_MAX], "shown_max": SHOWN_MAX if len(keys) > SHOWN_MAX else None}
+    return render(request, "apikeys/index.html", context)
 
 
 @admin_required

@@ -75,6 +75,18 @@ class NewIncidentForm(_IncidentForm):
     )
     event = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
 
+    def __init__(self, *args: Any, user: User, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._may_choose_tenant = user.is_admin
+        if not user.is_admin:
+            del self.fields["tenant"]
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a tenant from whom the form asks for none: what it says would be shown to the tenant's keys."""
+        if not self._may_choose_tenant and self.data.get("tenant"):
+            self.add_error(None, "Only an admin can show an incident to a tenant.")
+        return self.cleaned_data
+
 
 class EditForm(_IncidentForm):
     """Every field of an incident, and the version that was on the page when it was filled in."""

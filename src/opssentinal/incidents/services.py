@@ -17,6 +17,7 @@ from django.db import Error as DatabaseProblem
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from opssentinal.apikeys.rate import RateLimit
 from opssentinal.errors import Conflict, InvalidInput, NotFound, OpsSentinalError, Unavailable
 from opssentinal.events.model import Actor, Change, Context, Event, RecordedEvent
 from opssentinal.events.sentences import sentence
@@ -40,6 +41,9 @@ NOTES_MAX = 1_000
 ATTACHED_MAX = 200
 ATTACHED_AT_ONCE_MAX = 50
 NUMBER_MAX = 2**31 - 1  # of the column, and of an incident in any address
+
+# How many one account or key may open in a minute; pages and API ask before they open one.
+OPENED = RateLimit("incidents", 60)
 
 # The fields that people change; `update_incident` takes these.
 FIELDS = ("title", "severity", "status", "assignee", "description")
@@ -321,7 +325,8 @@ def _event(
         context=context,
         changes=changes or [],
         metadata=metadata or {},
-        tenant=incident.tenant,
+        # Keys of the tenant read its events: what a person did, from which address and session, is not theirs to read.
+        tenant=incident.tenant if actor.type == "api_key" else None,
     )
 
 

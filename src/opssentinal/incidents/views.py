@@ -17,7 +17,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from opssentinal.errors import Conflict, InvalidInput, NotFound, OpsSentinalError, Unavailable
+from opssentinal.errors import Conflict, InvalidInput, NotFound, OpsSentinalError, RateLimited, Unavailable
 from opssentinal.events.model import RecordedEvent
 from opssentinal.events.sentences import sentence
 from opssentinal.incidents import listing, reading, services
@@ -61,10 +61,13 @@ def index(request: HttpRequest) -> HttpResponse:
 def create(request: HttpRequest) -> HttpResponse:
     """Open an incident by hand; `?event=` is the place in the log of an event to open it with, for log readers."""
     event = _event_asked_for(request)
-    form = NewIncidentForm(request.POST) if request.method == "POST" else NewIncidentForm(initial=_from_event(event))
+    entered = request.POST if request.method == "POST" else None
+    form = NewIncidentForm(entered, initial=_from_event(event), user=cast(User, request.user))
+    retry_after_s = 0
     if request.method == "POST" and form.is_valid():
         chosen = form.cleaned_data
         try:
+            services.OPENED.take(request_actor(request).id)
             opened = services.open_incident(
                 request_actor(request),
                 request_context(request),
@@ -72,12 +75,15 @@ def create(request: HttpRequest) -> HttpResponse:
                 severity=chosen["severity"],
                 description=chosen["description"],
                 assignee=chosen["assignee"],
-                tenant=chosen["tenant"] or None,
+                tenant=chosen.get("tenant") or None,
                 origin=Origin.MANUAL,
                 events=[event] if event is not None else [],
             )
         except InvalidInput as error:
             show_error(form, error)
+        except RateLimited as error:
+            show_error(form, error)
+            retry_after_s = error.retry_after_s
         else:
             messages.success(request, f"Incident #{opened.incident.number} is open.")
             return redirect("incidents:detail", opened.incident.number)
@@ -88,7 +94,11 @@ def create(request: HttpRequest) -> HttpResponse:
     }
     if event is not None and request.method != "POST":
         context["view_unrecorded"] = not is_page_view_recorded(request, "event")
-    return render(request, "incidents/new.html", context, status=400 if form.errors else 200)
+    response = render(request, "incidents/new.html", context, status=400 if form.errors else 200)
+    if retry_after_s:
+        response.status_code = RateLimited.status
+        response.headers["Retry-After"] = str(retry_after_s)
+    return response
 
 
 @login_required
