@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings
 from django.db import connections
 
+from opssentinal.apikeys.models import APIKey
 from opssentinal.events.model import Actor, Context, Event, RecordedEvent
 from opssentinal.exports import jobs, services
 from opssentinal.exports.models import Export, exports_folder
@@ -24,6 +25,7 @@ from opssentinal.search.duckdb.store import DuckDBStore
 from opssentinal.search.feed import Feed
 from opssentinal.search.index import Index
 from opssentinal.search.service import SearchService
+from opssentinal.workspace.models import User
 from tests.ledger.conftest import commit, ledger, make_event
 
 __all__ = ["events", "ledger", "make_event"]
@@ -55,7 +57,10 @@ class Back:
 
 @pytest.fixture
 def back(ledger: Callable[[], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Back]:
-    """A running search service over an empty ledger, and an empty folder of exports."""
+    """A running search service over an empty ledger, an empty folder of exports, and the admin and the keys that ask for them."""
+    User.objects.get_or_create(pk=1, defaults={"email": "first@example.com", "role": "admin"})
+    for public_id in ("keyA", "keyB"):
+        APIKey.objects.get_or_create(public_id=public_id, defaults={"scopes": ["exports:write"]})
     made = Back(tmp_path_factory.mktemp("index") / "search.duckdb")
     made.start()
     yield made

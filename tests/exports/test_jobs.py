@@ -17,6 +17,7 @@ from opssentinal.exports import jobs, services
 from opssentinal.exports.models import Export
 from opssentinal.query import Filter
 from opssentinal.search.client import search
+from opssentinal.workspace.models import User
 from tests.exports.conftest import ADMIN, ALICE, Back, downloads, events, make_files, record_events
 
 
@@ -229,3 +230,18 @@ def test_no_file_without_all_of_its_events(back: Back) -> None:
         search().export(Filter(), asked.head + 1, "csv", asked.path)
     assert refused.value.code == "rebuilding"
     assert not asked.path.exists()
+
+
+@pytest.mark.parametrize(
+    "ended", [{"is_active": False}, {"role": "member"}, {"expires_at": utc_now()}], ids=["off", "demoted", "expired"]
+)
+def test_nothing_is_made_for_an_account_that_has_ended(back: Back, ended: dict[str, object]) -> None:
+    """Who may no longer read the log when the export's turn comes gets none, and the log says why."""
+    record_events(events(3))
+    asked = ask()
+    User.objects.filter(pk=1).update(**ended)
+    assert make_files() == 1
+    asked.refresh_from_db()
+    assert (asked.status, asked.path.exists()) == ("cancelled", False)
+    [told] = downloads()
+    assert (told.outcome, told.metadata["reason"]) == ("failure", "account_ended")

@@ -89,7 +89,7 @@ def test_no_record_without_its_change(make: Make, name: str) -> None:
 
 
 def test_what_is_opened_is_told(bob: User) -> None:
-    """The incident has what it was opened with, and so has its event, of the incident's tenant."""
+    """The incident has what it was opened with, and so has its event, which a person caused and no tenant's key reads."""
     [event] = put("login.failure", tenant="acme")
     opened = services.open_incident(
         ALICE, HERE, title=" Strange sign-ins ", severity="critical", origin="manual", description="Many.\r\nFrom afar.",
@@ -103,7 +103,7 @@ def test_what_is_opened_is_told(bob: User) -> None:
     assert (attached.seq, attached.event_id, attached.action) == (event.seq, event.id, "login.failure")
     assert "Mallory" in attached.sentence
     [told] = events("incident.created")
-    assert (told.targets[0].id, told.targets[0].name, told.tenant) == ("incident_1", "Strange sign-ins", "acme")
+    assert (told.targets[0].id, told.targets[0].name, told.tenant) == ("incident_1", "Strange sign-ins", None)
     assert told.metadata["assignee"] == "bob@example.com"
     assert told.metadata["events"] == [str(event.id)]
     assert (told.metadata["severity"], told.metadata["origin"]) == ("critical", "manual")

@@ -21,6 +21,7 @@ from django.utils.timezone import now as utc_now
 
 from opssentinal.errors import Overloaded, Unavailable
 from opssentinal.exports.models import Export, exports_folder, this_server
+from opssentinal.exports.requesters import may_still_be_made
 from opssentinal.exports.services import downloaded
 from opssentinal.ledger.recording import recording
 from opssentinal.search.answers import Exported, Format
@@ -70,7 +71,11 @@ def run_queued_exports(stop: threading.Event | None = None, clock: Callable[[], 
         if not waiting.exists():
             break
         export = _claim(waiting.filter(head__lte=_reach()))
-        if export is None or not _make(export, stop, clock):
+        if export is None:
+            break
+        if not may_still_be_made(export):
+            _cancel_ended(export, clock())
+        elif not _make(export, stop, clock):
             break
         ended += 1
     return ended
@@ -190,6 +195,14 @@ def _ready(export: Export, made: Exported, now: datetime) -> None:
             record(downloaded(export, "created", export.actor, export.context))
     if not changed:  # cancelled in the last moment, and recorded as that
         export.path.unlink(missing_ok=True)
+
+
+def _cancel_ended(export: Export, now: datetime) -> None:
+    """Cancel a claimed export of whom the log is no longer for."""
+    with recording() as record:
+        if _move(export, Export.Status.RUNNING, status=Export.Status.CANCELLED, finished_at=now):
+            reason = "account_ended"
+            record(downloaded(export, "created", export.actor, export.context, outcome="failure", reason=reason))
 
 
 def _fail(export: Export, error: str, now: datetime) -> None:
