@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chromium import browser  # noqa: F401
+
 _HERE = Path(__file__).parent
 
 # Rooms whose tests meet the database; scripts/test runs them on PostgreSQL too.

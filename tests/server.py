@@ -31,7 +31,9 @@ class ServerProcess:
         self.data_dir = data_dir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("OPSSENTINAL_")}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("OPSSENTINAL_", "DJANGO_ALLOW"))
+        }
         if os.environ.get("OPSSENTINAL_DATABASE_URL") and "OPSSENTINAL_DATABASE_URL" not in environment:
             kept["OPSSENTINAL_DATABASE_URL"] = os.environ["OPSSENTINAL_DATABASE_URL"]
         self.environment = kept | {

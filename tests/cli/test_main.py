@@ -139,8 +139,10 @@ def test_an_interrupt_is_no_error(data_dir: Path, cli: Cli) -> None:
     """Ctrl-C ends a command that waits with 130, quietly."""
     sample = Path(__file__).parents[2] / "docs" / "examples" / "cloudtrail-sample.json"
     assert cli("import", "cloudtrail", str(sample)).returncode == 0
+    # A shell that runs the tests in the background has them ignore the signal, and whatever they start too.
+    waiting = ["env", "--default-signal=INT", *command("tail", "-f")]
     with subprocess.Popen(
-        command("tail", "-f"), env=environment(data_dir), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        waiting, env=environment(data_dir), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()  # it runs

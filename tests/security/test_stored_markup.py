@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.security.conftest import full_event, send
 from tests.server import ServerProcess
 from tests.visitor import Visitor
@@ -35,15 +34,6 @@ def seqs(server: ServerProcess, key: str) -> list[int]:
     """The hostile events: an action of the catalogue each time and one that is not, so that each way to a sentence is taken."""
     actions = ("hostile.sent", "user.role_changed")
     return send(server, key, *(full_event(text, action) for text in _PAYLOADS for action in actions))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
