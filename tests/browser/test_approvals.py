@@ -64,7 +64,12 @@ def test_shortening_takes_two_admins_and_time(new_page: NewPage, second_admin: t
     expect(banner).to_have_count(0)
 
     first.goto("/insights/audit-logs/?q=action:approval.*,retention.change*&range=24h")
-    for said in ("asked for approval", "approved", "scheduled a change that weakens", "cancelled the change that weakens"):
+    for said in (
+        "asked for approval",
+        "approved",
+        "scheduled a change that weakens",
+        "cancelled the change that weakens",
+    ):
         expect(first.locator("main")).to_contain_text(said)
 
 
