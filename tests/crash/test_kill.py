@@ -13,7 +13,7 @@ from tests.crash.checks import check_everything
 from tests.crash.clients import Acknowledged, Client
 from tests.server import ServerProcess
 
-# How many times the server is killed; OPSSENTINAL_KILLS in the shell asks for more, as a long run does.
+# How many times the server is killed; KILLS in the shell asks for more, as a long run does.
 KILLS = int(os.environ.get("KILLS", "4"))
 
 

@@ -11,6 +11,7 @@ import pytest
 from django.db import connections
 from django.utils.timezone import now as utc_now
 
+from opssentinal.apikeys.models import APIKey
 from opssentinal.errors import Conflict, NotFound, Unavailable
 from opssentinal.events.model import Context
 from opssentinal.exports import jobs, services
@@ -245,3 +246,19 @@ def test_nothing_is_made_for_an_account_that_has_ended(back: Back, ended: dict[s
     assert (asked.status, asked.path.exists()) == ("cancelled", False)
     [told] = downloads()
     assert (told.outcome, told.metadata["reason"]) == ("failure", "account_ended")
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [{"revoked_at": utc_now()}, {"expires_at": utc_now()}, {"scopes": ["exports:read"]}],
+    ids=["revoked", "expired", "without the scope"],
+)
+def test_nothing_is_made_for_a_key_that_has_ended(back: Back, ended: dict[str, object]) -> None:
+    """Nor for a program whose key may not export any more; the export of another key is made as ever."""
+    record_events(events(3))
+    theirs = services.create_export(ALICE, Context(), services.Principal("api_key", "keyA"), Filter(), "csv")
+    other = services.create_export(ALICE, Context(), services.Principal("api_key", "keyB"), Filter(), "csv")
+    APIKey.objects.filter(public_id="keyA").update(**ended)
+    assert make_files() == 2
+    assert {export.pk: export.status for export in Export.objects.all()} == {theirs.pk: "cancelled", other.pk: "ready"}
+    assert {event.metadata.get("reason") for event in downloads()} == {None, "account_ended"}
