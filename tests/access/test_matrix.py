@@ -92,7 +92,9 @@ def ask(client: Client, method: str, path: str, *, token: bool = True) -> Any:
 def answer_to(response: Any, path: str) -> str:
     """What a page's answer means for who asked: "let in", "refused", "no such method", where it leads, or what is wrong."""
     status = response.status_code
-    if status == HTTPStatus.FOUND and unquote(response["Location"]).startswith(f"/accounts/login/?next={path}"):
+    leads_to = unquote(response["Location"]) if status == HTTPStatus.FOUND else ""
+    # A form leads back to the page it stood on, which the browser did not say here; its own address takes no visit.
+    if leads_to.startswith(f"/accounts/login/?next={path}") or leads_to == "/accounts/login/?next=/":
         return "sign in"
     if status == HTTPStatus.FORBIDDEN:
         return "refused" if b"Access denied" in response.content or not response.content else "403 without its page"

@@ -11,22 +11,25 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import MEMBER, NewPage, Site, check_accessible, keep
 from tests.browser.test_log import LOG, rows
 
-AUDITOR = ("auditor@example.com", "an auditor's pass phrase 7")
+LIMITED = ("lena.limited@example.com", "a limited pass phrase 7")
+AUDITOR = ("ada.auditor@example.com", "an auditor's pass phrase 7")
 _REFUSED = "Failed to load resource: the server responded with a status of 40"
 INSIGHTS = ["Audit Logs", "Incidents", "Event types", "Exports"]
 
 
 @pytest.fixture(scope="module")
 def _auditor(site: Site) -> None:
+    _create(site, AUDITOR, "Ada Auditor")
+
+
+@pytest.fixture(scope="module")
+def _limited(site: Site) -> None:
+    _create(site, LIMITED, "Lena Limited")
+
+
+def _create(site: Site, account: tuple[str, str], name: str) -> None:
     site.server.command(
-        "createuser",
-        AUDITOR[0],
-        "--role",
-        "auditor",
-        "--name",
-        "Ada Auditor",
-        "--password-stdin",
-        stdin=AUDITOR[1] + "\n",
+        "createuser", account[0], "--role", "auditor", "--name", name, "--password-stdin", stdin=account[1] + "\n"
     )
 
 
@@ -93,17 +96,17 @@ def test_an_auditor_reads_once_an_admin_allows_it_and_not_after(new_page: NewPag
     assert response is not None and response.status == 403
 
 
-@pytest.mark.usefixtures("_auditor")
+@pytest.mark.usefixtures("_limited")
 def test_a_period_is_said_and_kept(new_page: NewPage, site: Site, admin: Page):
     """An admin limits the auditor's account; the page says so, and the empty range speaks of what is inside."""
     let_auditors_read(admin, True)
     admin.goto("/settings/users/")
-    admin.get_by_role("link", name="Ada Auditor").click()
+    admin.get_by_role("link", name="Lena Limited").click()
     admin.get_by_label("Log from").fill("2001-01-01T00:00")
     admin.get_by_label("Log until").fill("2001-02-01T00:00")
     keep(admin, "role-period-form")
     admin.get_by_role("button", name="Save").first.click()
-    auditor = new_page(account=AUDITOR)
+    auditor = new_page(account=LIMITED)
     auditor.goto(LOG)
     expect(auditor.get_by_text("You may read what occurred within a period")).to_be_visible()
     expect(rows(auditor)).to_have_count(0)

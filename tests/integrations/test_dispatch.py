@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -102,5 +103,8 @@ def test_an_error_of_the_ledger_is_raised_and_stops_no_other(receive: Callable[[
         good.wait_for(lambda: good.seqs == [1])
         record_events(1)
         good.wait_for(lambda: good.seqs == [1, 2])
+        deadline = time.monotonic() + 40
+        while not raised and time.monotonic() < deadline:
+            time.sleep(0.01)
     assert raised
     assert all(isinstance(error, IntegrityError) for error in raised)

@@ -247,13 +247,13 @@ def test_the_token_is_not_in_the_servers_log(alice: User, bob: User) -> None:
     handler: Any = next(
         handler for handler in logging.getLogger().handlers if any(isinstance(f, LinksHidden) for f in handler.filters)
     )
-    before, written = handler.stream, io.StringIO()
-    handler.setStream(written)
+    # Not by setStream, which flushes the stream before: pytest may have closed it.
+    before, handler.stream = handler.stream, (written := io.StringIO())
     try:
         with away("django_session"):
             assert browser().get(path).status_code == 500
     finally:
-        handler.setStream(before)
+        handler.stream = before
     assert "Internal Server Error: /accounts/password/(hidden)/" in written.getvalue()
     assert path.rstrip("/").rpartition("/")[2] not in written.getvalue()
 
