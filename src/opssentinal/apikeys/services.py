@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +16,7 @@ from opssentinal.apikeys.authentication import forget_cached
 from opssentinal.apikeys.models import APIKey
 from opssentinal.apikeys.principal import SCOPES
 from opssentinal.errors import Conflict, InvalidInput, NotFound
-from opssentinal.events.model import SOURCE_PATTERN, Actor, Context, Event, Target
+from opssentinal.events.model import SOURCE_PATTERN, Actor, Context, Event, Target, rfc3339
 from opssentinal.ledger.recording import recording
 from opssentinal.workspace.principals import SOURCE
 
@@ -133,16 +133,12 @@ def key_facts(key: APIKey) -> dict[str, Any]:
         "scopes": key.scopes,
         "networks": key.networks,
         "state": key.state,
-        "created_at": _utc(key.created_at),
+        "created_at": rfc3339(key.created_at),
         "created_by": key.created_by_name,
-        "expires_at": _utc(key.expires_at),
-        "last_used_at": _utc(key.last_used_at),
-        "revoked_at": _utc(key.revoked_at),
+        "expires_at": key.expires_at and rfc3339(key.expires_at),
+        "last_used_at": key.last_used_at and rfc3339(key.last_used_at),
+        "revoked_at": key.revoked_at and rfc3339(key.revoked_at),
     }
-
-
-def _utc(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _event(action: str, key: APIKey, actor: Actor, context: Context) -> Event:
@@ -152,7 +148,7 @@ def _event(action: str, key: APIKey, actor: Actor, context: Context) -> Event:
     if key.networks:
         said["networks"] = key.networks
     if key.expires_at:
-        said["expires_at"] = _utc(key.expires_at)
+        said["expires_at"] = rfc3339(key.expires_at)
     return Event(
         action=action,
         outcome="success",

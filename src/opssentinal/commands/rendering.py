@@ -6,14 +6,14 @@ Everything that comes from an event passes `visible`, so that no event can move 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opssentinal.commands.console import json_line
-from opssentinal.events.model import RecordedEvent
+from opssentinal.events.model import RecordedEvent, rfc3339
 from opssentinal.events.sentences import display_name, sentence, visible
 
 # A mark for each outcome, so that colour is never the only sign.
@@ -58,7 +58,7 @@ def tab_separated(event: RecordedEvent) -> str:
     """Time, actor, action, outcome, targets, address, source and seq, for cut and awk; tabs in a value are spelled out."""
     return "\t".join(
         (
-            event.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            rfc3339(event.occurred_at),
             display_name(event.actor),
             visible(event.action),
             visible(event.outcome),

@@ -123,6 +123,11 @@ def to_us(instant: datetime) -> int:
     return (instant - EPOCH) // _MICROSECOND
 
 
+def rfc3339(instant: datetime) -> str:
+    """The aware datetime as events, the API and pages write it to programs: in UTC with Z."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def from_us(us: int) -> datetime:
     """The UTC datetime of microseconds since the epoch."""
     return EPOCH + timedelta(microseconds=us)

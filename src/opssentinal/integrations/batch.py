@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 
-from opssentinal.events.model import RecordedEvent
+from opssentinal.events.model import RecordedEvent, rfc3339
 from opssentinal.formats.event_json import event_json
 from opssentinal.formats.matching import matcher
 from opssentinal.ledger import reader
@@ -73,5 +73,5 @@ def payload(integration_id: str, seqs: Sequence[int], made_at: datetime) -> byte
 def body_of(kind: str, integration_id: str, events: Sequence[RecordedEvent], made_at: datetime) -> bytes:
     """Write a body; each event in it is what the API answers, byte for byte."""
     written = [msgspec.Raw(event_json(event)) for event in events]
-    timestamp = made_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    timestamp = rfc3339(made_at)
     return _encode(_Payload(kind, timestamp, {"integration": integration_id, "events": written}))

@@ -20,7 +20,7 @@ from django.utils import timezone
 from opssentinal.approvals import services as approvals
 from opssentinal.approvals.models import Approval
 from opssentinal.errors import Conflict, InvalidInput
-from opssentinal.events.model import Actor, Context, from_us, to_us
+from opssentinal.events.model import Actor, Context, from_us, rfc3339, to_us
 from opssentinal.ledger import pruning
 from opssentinal.ledger.recording import recording
 from opssentinal.retention import holds, policy, scheduling
@@ -164,7 +164,7 @@ def apply_due(now: datetime | None = None) -> int:
             if current is None:
                 continue
             current.delete()
-            said = history(current) | {"scheduled_at": scheduling.utc_text(current.asked_at)}
+            said = history(current) | {"scheduled_at": rfc3339(current.asked_at)}
             hold = scheduling.hold_of(current)
             if hold is not None:
                 holds.release_now(record, hold, current.asked_by, Context(), now, said)

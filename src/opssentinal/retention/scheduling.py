@@ -6,12 +6,12 @@ One row per thing: a safeguard by its name in Preferences, a legal hold as `hold
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
 from opssentinal.approvals.services import Record
-from opssentinal.events.model import Actor, Change, Context, Event, Target
+from opssentinal.events.model import Actor, Change, Context, Event, Target, rfc3339
 from opssentinal.retention.models import LegalHold, ScheduledChange
 from opssentinal.workspace.preferences import SECTIONS, preferences
 from opssentinal.workspace.principals import user_actor
@@ -64,7 +64,7 @@ def schedule(record: Record, change: ScheduledChange, context: Context) -> None:
             # The context is the approver's where there is one, who is not the actor; it stands with approval.granted.
             context=Context() if change.approved_by_id else context,
             changes=[Change(field=_said(change), before=change.before, after=change.after)],
-            metadata=history(change) | {"takes_effect_at": utc_text(change.takes_effect_at)},
+            metadata=history(change) | {"takes_effect_at": rfc3339(change.takes_effect_at)},
         )
     )
 
@@ -85,7 +85,7 @@ def call_off(record: Record, field: str, actor: Actor, context: Context, reason:
             metadata={
                 "field": _said(change),
                 "after": change.after,
-                "takes_effect_at": utc_text(change.takes_effect_at),
+                "takes_effect_at": rfc3339(change.takes_effect_at),
                 "reason": reason,
             },
         )
@@ -96,11 +96,6 @@ def call_off(record: Record, field: str, actor: Actor, context: Context, reason:
 def history(change: ScheduledChange) -> dict[str, Any]:
     """Who approved, by id: names stand with approval.granted, where they can be erased."""
     return {"approved_by": f"user_{change.approved_by_id}"} if change.approved_by_id else {}
-
-
-def utc_text(moment: datetime) -> str:
-    """A moment as events tell it."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def hold_target(hold: LegalHold) -> Target:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from allauth.usersessions.models import UserSession
@@ -10,6 +10,7 @@ from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.utils import timezone
 
+from opssentinal.events.model import rfc3339
 from opssentinal.workspace.models import User
 
 # Each state with what it means. An account has exactly one: the first that is true of it, in the order of `_state`.
@@ -47,17 +48,18 @@ def last_seen(user: Any) -> datetime | None:
 
 def account_facts(user: Any) -> dict[str, Any]:
     """What commands say of an account of `accounts_with_state`, ready for JSON."""
+    seen = last_seen(user)
     return {
         "id": f"user_{user.pk}",
         "email": user.email,
         "name": user.name,
         "role": str(user.role),
         "state": user.state,
-        "created_at": _utc(user.date_joined),
-        "last_seen_at": _utc(last_seen(user)),
-        "expires_at": _utc(user.expires_at),
-        "log_from": _utc(user.log_from),
-        "log_until": _utc(user.log_until),
+        "created_at": rfc3339(user.date_joined),
+        "last_seen_at": seen and rfc3339(seen),
+        "expires_at": user.expires_at and rfc3339(user.expires_at),
+        "log_from": user.log_from and rfc3339(user.log_from),
+        "log_until": user.log_until and rfc3339(user.log_until),
     }
 
 
@@ -68,7 +70,3 @@ def _state(now: datetime) -> Case:
         When(password__startswith=UNUSABLE_PASSWORD_PREFIX, last_login=None, then=Value("invited")),
         default=Value("active"),
     )
-
-
-def _utc(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -7,7 +7,7 @@ commands and single sign-on cannot differ about it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from opssentinal.errors import Conflict, InvalidInput, NotFound
-from opssentinal.events.model import Actor, Change, Context, Event
+from opssentinal.events.model import Actor, Change, Context, Event, rfc3339
 from opssentinal.ledger.recording import recording
 from opssentinal.workspace.demotion import end_admin_powers
 from opssentinal.workspace.links import Purpose, end_links, has_link, link_end, password_link
@@ -295,6 +295,4 @@ def _taken(email: str) -> Conflict:
 
 def _plain(value: Any) -> Any:
     """A field's value as events tell it."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return value
+    return rfc3339(value) if isinstance(value, datetime) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -12,6 +12,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from opssentinal.errors import InvalidQuery
+from opssentinal.events.model import rfc3339
 from opssentinal.query import Filter, parse_instant, to_params, zone_names
 
 
@@ -141,7 +142,7 @@ def form_values(window: Window, zone: ZoneInfo) -> FormValues:
 
 
 def _exact(moment: datetime | None) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else ""
+    return rfc3339(moment) if moment else ""
 
 
 def _fields(moment: datetime | None, zone: ZoneInfo, whole_day_shift: timedelta) -> tuple[str, str]:

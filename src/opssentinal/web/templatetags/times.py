@@ -5,12 +5,14 @@ The zone is Django's current one (`timezone.override` around rendering); the pag
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+
+from opssentinal.events.model import rfc3339
 
 register = template.Library()
 
@@ -23,7 +25,7 @@ def time(moment: datetime | None, precision: str = "second") -> SafeString | str
     the zone's name)."""
     if moment is None:
         return "—"
-    utc = moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    utc = rfc3339(moment)
     local = moment.astimezone(timezone.get_current_timezone())
     if precision == "stacked":  # the clock above the date, where the eye compares; copied, they come in reading order
         return format_html(
