@@ -7,13 +7,13 @@ import re
 from playwright.sync_api import expect
 
 from tests.browser.conftest import NewPage, keep
-from tests.browser.test_log import LOG, query_of, rows, total
+from tests.browser.test_log import LOG, query_of, rows, settled_days, total
 
 
 def test_the_log_works_without_scripts(new_page: NewPage):
     """Search, rail, chips, presets, range, paging, event, neighbours: all of it."""
     page = new_page(scripts=False)
-    page.goto(LOG)
+    page.goto(f"{LOG}?{settled_days()}")
     everything = total(page)
     page.locator("#q").fill("outcome:failure")
     page.get_by_role("button", name="Search").click()
