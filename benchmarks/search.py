@@ -91,11 +91,7 @@ def _bundles(first: int, count: int) -> Iterator[Bundle]:
                 )
             )
         recorded_us = to_us(events[-1].occurred_at) if events[-1].occurred_at else end_us
-        encoded, _ = encode_events(events, recorded_us)
-        yield Bundle(
-            first, size, recorded_us, recorded_us,
-            [e.head for e in encoded], [e.who for e in encoded], [e.what for e in encoded],
-        )  # fmt: skip
+        yield Bundle(first, size, recorded_us, recorded_us, *encode_events(events, recorded_us)[:3])
         first += size
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from opssentinal.errors import InvalidEvent
 from opssentinal.events.catalogue import CATEGORIES, EVENT_TYPES, SENSITIVE_ACTIONS, actions_in
 from opssentinal.events.decoding import decode_event, decode_events, same_content
-from opssentinal.events.encoding import decode_recorded, encode_events
+from opssentinal.events.encoding import EncodedEvent, decode_recorded, encode_events
 from opssentinal.events.model import EVENT_BYTES_MAX, Event
 
 LEAST: dict[str, Any] = {"action": "user.created", "actor": {"type": "user", "id": "usr_1"}}
@@ -179,10 +179,10 @@ def test_whatever_json_is_sent_comes_back(metadata: dict[str, Any], spaced: bool
     sent = json.dumps(LEAST | {"metadata": metadata}, ensure_ascii=escaped, separators=separators).encode()
     event = decode_event(sent)
     event.source = "tests"
-    encoded, entries = encode_events([event], 1_790_000_000_000_000)
-    assert encoded[0].entry == entries[0]
-    assert not any(b"\n" in line for line in encoded[0])
-    recorded = decode_recorded(0, *encoded[0])
+    (*lines, entry) = (column[0] for column in encode_events([event], 1_790_000_000_000_000))
+    assert EncodedEvent(*lines).entry == entry
+    assert not any(b"\n" in line for line in lines)
+    recorded = decode_recorded(0, *lines)
     assert recorded.metadata == metadata
     assert same_content(event, recorded)
     assert same_content(decode_event(sent), recorded)
@@ -208,7 +208,7 @@ def test_any_difference_is_other_content(field: str) -> None:
         json.dumps(EVENT_TYPES["user.role_changed"].example | {"occurred_at": "2026-01-01T00:00:00Z"}).encode()
     )
     full.source = "tests"
-    recorded = decode_recorded(0, *encode_events([full], 1_790_000_000_000_000)[0][0])
+    recorded = decode_recorded(0, *(column[0] for column in encode_events([full], 1_790_000_000_000_000)[:3]))
     assert same_content(full, recorded)
     other = decode_event(
         raw(

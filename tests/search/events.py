@@ -115,10 +115,7 @@ def event(at: int = 0, **fields: object) -> Event:
 def bundle_of(events: Sequence[Event], first_seq: int = 0, recorded_at: datetime = BEGIN) -> Bundle:
     """The events as a bundle of a ledger."""
     us = to_us(recorded_at)
-    encoded, _ = encode_events(events, us)
-    return Bundle(
-        first_seq, len(encoded), us, us, [e.head for e in encoded], [e.who for e in encoded], [e.what for e in encoded]
-    )
+    return Bundle(first_seq, len(events), us, us, *encode_events(events, us)[:3])
 
 
 def erased(bundle: Bundle, whos: set[int], whats: set[int]) -> Bundle:

@@ -20,9 +20,6 @@ import msgspec
 from opssentinal.events.model import Actor, Change, Context, Event, RecordedEvent, Target, from_us
 
 ENTRY_VERSION = 1
-_WHO = b',"who":"'
-_WHAT = b'","what":"'
-_END = b'"}'
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -74,6 +71,15 @@ class EncodedEvent(NamedTuple):
         return entry_of(self.head, digest_of(self.who), digest_of(self.what))
 
 
+class EncodedEvents(NamedTuple):
+    """Events of one commit in columns, a line each: the three that are stored, and the entries, which the tree hashes."""
+
+    heads: list[bytes]
+    whos: list[bytes]
+    whats: list[bytes]
+    entries: list[bytes]
+
+
 _base64 = partial(b2a_base64, newline=False)
 _encode_lines = msgspec.json.Encoder().encode_lines
 _decode_head = msgspec.json.Decoder(_HeadRead).decode
@@ -81,38 +87,42 @@ _decode_who = msgspec.json.Decoder(_Who).decode
 _decode_what = msgspec.json.Decoder(_What).decode
 
 
-def encode_events(events: Sequence[Event], recorded_at_us: int) -> tuple[list[EncodedEvent], list[bytes]]:
-    """Encode validated events of one commit; return them and their entries, in order.
+def encode_events(events: Sequence[Event], recorded_at_us: int) -> EncodedEvents:
+    """Encode validated events of one commit, in order.
 
     `recorded_at_us` is the commit's time in µs since the epoch. Every event must have its `source`; an absent id becomes a
     UUIDv7 of this time (RFC 9562, Section 5.7), an absent `occurred_at` this time.
     """
     recorded_at = from_us(recorded_at_us)
-    random = os.urandom(48 * len(events)).hex()
-    time_hex = f"{recorded_at_us // 1000:012x}"
-    id_prefix = f"{time_hex[:8]}-{time_hex[8:]}-7"
+    random = os.urandom(2 * 16 * len(events)).hex()
+    nonces = iter([random[at : at + 32] for at in range(0, len(random), 32)])
+    new_ids = iter(_uuid7s(sum(event.id is None for event in events), recorded_at_us))
     heads, whos, whats = [], [], []
-    for at, event in enumerate(events):
-        r = random[96 * at : 96 * at + 96]
-        id_ = event.id or f"{id_prefix}{r[64:67]}-{'89ab'[int(r[67], 16) & 3]}{r[68:71]}-{r[71:83]}"
+    for event in events:
         if event.source is None:
             raise ValueError("an event reaches the ledger with its source")
         heads.append(
             _Head(
-                ENTRY_VERSION, id_, recorded_at, event.occurred_at or recorded_at,
+                ENTRY_VERSION, event.id or next(new_ids), recorded_at, event.occurred_at or recorded_at,
                 event.action, event.outcome, event.source, event.tenant,
             )
         )  # fmt: skip
-        whos.append(_Who(r[:32], event.actor, event.context))
-        whats.append(_What(r[32:64], event.targets, event.changes, event.metadata, event.message))
+        whos.append(_Who(next(nonces), event.actor, event.context))
+        whats.append(_What(next(nonces), event.targets, event.changes, event.metadata, event.message))
     # One call for each column: a call per event costs as much as the encoding itself.
     head_lines, who_lines, what_lines = (_encode_lines(parts).splitlines() for parts in (heads, whos, whats))
-    encoded, entries = [], []
-    for head, who, what in zip(head_lines, who_lines, what_lines, strict=True):
-        head = head[:-1]
-        encoded.append(EncodedEvent(head, who, what))
-        entries.append(entry_of(head, _base64(sha256(who).digest()), _base64(sha256(what).digest())))
-    return encoded, entries
+    head_lines = [line[:-1] for line in head_lines]
+    digests = [[_base64(sha256(line).digest()) for line in lines] for lines in (who_lines, what_lines)]
+    entries = list(map(entry_of, head_lines, *digests))
+    return EncodedEvents(head_lines, who_lines, what_lines, entries)
+
+
+def _uuid7s(count: int, time_us: int) -> list[str]:
+    time_hex = f"{time_us // 1000:012x}"
+    prefix = f"{time_hex[:8]}-{time_hex[8:]}-7"
+    random = os.urandom(10 * count).hex() if count else ""
+    parts = [random[at : at + 20] for at in range(0, len(random), 20)]
+    return [f"{prefix}{r[:3]}-{'89ab'[int(r[3], 16) & 3]}{r[4:7]}-{r[7:19]}" for r in parts]
 
 
 def digest_of(part: bytes) -> bytes:
@@ -127,7 +137,7 @@ def is_erased(part: bytes) -> bool:
 
 def entry_of(head: bytes, who_digest: bytes, what_digest: bytes) -> bytes:
     """The entry's canonical bytes from its head and the base64 digests of its parts."""
-    return head + _WHO + who_digest + _WHAT + what_digest + _END
+    return b'%b,"who":"%b","what":"%b"}' % (head, who_digest, what_digest)
 
 
 def decode_recorded(seq: int, head: bytes, who: bytes, what: bytes) -> RecordedEvent:

@@ -24,7 +24,11 @@ SOURCE_PATTERN = r"^[a-z0-9][a-z0-9._-]*$(?!\n)"
 OUTCOMES = ("success", "failure", "denied", "unknown")
 
 Outcome = Literal["success", "failure", "denied", "unknown"]
-Action = Annotated[str, Meta(max_length=128, pattern=ACTION_PATTERN, description="noun.verb, in lower case")]
+# The pattern of an action is checked by `decoding.validate`.
+Action = Annotated[
+    str,
+    Meta(max_length=128, extra_json_schema={"pattern": ACTION_PATTERN}, description="noun.verb, in lower case"),
+]
 Source = Annotated[str, Meta(max_length=64, pattern=SOURCE_PATTERN, description="the program that sent the event")]
 Tenant = Annotated[str, Meta(min_length=1, max_length=128, description="whose log this event belongs to")]
 Kind = Annotated[str, Meta(min_length=1, max_length=64)]

@@ -102,9 +102,8 @@ def _write(cursor: Any, head: Head, events: Sequence[Event], recorded_at_us: int
     last = cursor.fetchone()
     if (last[0] if last else 0) != head.size:
         raise IntegrityError(f"The head says {head.size} entries, the bundles do not.", hint="Run opssentinal fsck.")
-    encoded, entries = encode_events(events, recorded_at_us)
+    heads, whos, whats, entries = encode_events(events, recorded_at_us)
     growth = head.frontier.append(leaf_hashes(entries))
-    heads, whos, whats = zip(*encoded, strict=True)
     cursor.execute(
         "INSERT INTO ledger_bundle VALUES (%s, %s, %s, %s, %s, %s, %s, NULL)",
         [head.size, len(events), recorded_at_us, recorded_at_us, pack(heads), pack(whos), pack(whats)],

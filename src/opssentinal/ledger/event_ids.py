@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db import connection
 
 from opssentinal.events.model import Event
@@ -60,7 +61,13 @@ def insert(cursor: Any, events: Sequence[Event], first_seq: int) -> int:
             columns,
         )
     else:
-        cursor.executemany("INSERT INTO ledger_event_id VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", rows)
+        # One statement that SQLite runs through by itself: stepping through it from here for each id costs three times as much.
+        lines = msgspec.json.encode([f"{id_.hex()}{number:010d}{seq}" for number, id_, seq in rows]).decode()
+        cursor.execute(
+            "INSERT INTO ledger_event_id SELECT CAST(substr(value, 33, 10) AS integer), unhex(substr(value, 1, 32)), "
+            "CAST(substr(value, 43) AS integer) FROM json_each(%s) WHERE true ON CONFLICT DO NOTHING",
+            [lines],
+        )
     return int(cursor.rowcount)
 
 
