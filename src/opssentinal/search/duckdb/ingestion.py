@@ -144,14 +144,13 @@ def insert(connection: duckdb.DuckDBPyConnection, bundles: Sequence[Bundle]) -> 
     return count
 
 
-def _lines(bundle: Bundle) -> Iterator[bytes]:
+def _lines(bundle: Bundle) -> bytes:
     """One JSON object per event and line. `heads` lack their closing brace; an erased part's line is its digest, no JSON."""
-    for seq, (head, who, what) in enumerate(
-        zip(bundle.heads, bundle.whos, bundle.whats, strict=True), bundle.first_seq
-    ):
-        yield b'{"seq":%d,"head":%b},"who":%b,"what":%b}\n' % (
-            seq, head, b"null" if is_erased(who) else who, b"null" if is_erased(what) else what,
-        )  # fmt: skip
+    seqs = map(b"%d".__mod__, range(bundle.first_seq, bundle.end_seq))
+    whos, whats = ([b"null" if is_erased(part) else part for part in parts] for parts in (bundle.whos, bundle.whats))
+    return b"".join(
+        map(b'{"seq":%b,"head":%b},"who":%b,"what":%b}\n'.__mod__, zip(seqs, bundle.heads, whos, whats, strict=True))
+    )
 
 
 @contextmanager
@@ -165,6 +164,7 @@ def _memory_file(bundles: Sequence[Bundle]) -> Iterator[str]:
             file = stack.enter_context(tempfile.NamedTemporaryFile())
             path = file.name
         for bundle in bundles:
-            file.writelines(_lines(bundle))
+            if not bundle.is_pruned:
+                file.write(_lines(bundle))
         file.flush()
         yield path
