@@ -62,7 +62,7 @@ def decode_events(raws: Sequence[bytes | msgspec.Raw]) -> list[Event | InvalidEv
 
     The whole batch is decoded in one call first; only where that fails is it taken item by item.
     """
-    if max(map(len, map(memoryview, raws)), default=0) <= EVENT_BYTES_MAX:
+    if all(len(memoryview(raw)) <= EVENT_BYTES_MAX for raw in raws):
         joined = b"[" + b",".join(raws) + b"]"
         try:
             events = _decode_batch(joined)
