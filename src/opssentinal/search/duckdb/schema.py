@@ -106,6 +106,8 @@ def engine_settings(memory_mb: int, threads: int, temp: str) -> dict[str, Any]:
         # Never by itself: the store says when.
         "checkpoint_threshold": "1TB",
         "auto_checkpoint_skip_wal_threshold": 1 << 40,
+        # A thread looks up between the steps of a long question, so that the number of threads can change.
+        "scheduler_process_partial": "true",
         # Our own questions fetch wide rows in a second step, which knows better where they are.
         "late_materialization_max_rows": 0,
     }
