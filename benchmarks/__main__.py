@@ -16,15 +16,16 @@ from tests.server import REPOSITORY, ServerProcess
 
 from benchmarks import postgres, product
 from benchmarks.events import Corpus, cloudtrail, synthetic
-from benchmarks.results import Row, write_results
+from benchmarks.results import Measured, Row, write_results
 
 PARTS = ("single", "batch", "pages", "export", "disk", "start", "reindex", "postgres")
 CLOUDTRAIL = REPOSITORY.parent / "shared/data/cloudtrail/events.ndjson"
+CLOUDTRAIL_EVENTS_MAX = 300_000
 _BATCH = 1_000
 
 
 def main() -> None:
-    """Run the parts that are asked for, PostgreSQL first, at each size."""
+    """Run the parts that are asked for with each corpus, PostgreSQL first, at each size."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "--events",
@@ -33,21 +34,31 @@ def main() -> None:
         help="events to load (default: 1_000_000); repeated: the sizes of a growth",
     )
     parser.add_argument("--only", choices=PARTS, action="append", help="measure only this, repeatable")
-    parser.add_argument("--corpus", default="synthetic", help="synthetic, or a file of CloudTrail records, one a line")
+    parser.add_argument(
+        "--corpus",
+        choices=("synthetic", "cloudtrail"),
+        action="append",
+        help=f"events of 450 bytes, or real records of 1,300 (of these {CLOUDTRAIL_EVENTS_MAX:,} at most); default: both, where "
+        f"{CLOUDTRAIL} is there",
+    )
     parser.add_argument("--postgres-events", type=_number, default=1_000_000, help="events for PostgreSQL, at most")
     parser.add_argument("--keep", type=Path, help="use this data directory and keep it")
     options = parser.parse_args()
     sizes = sorted(options.events or [1_000_000])
-    corpus = synthetic() if options.corpus == "synthetic" else cloudtrail(Path(options.corpus))
+    names = options.corpus or (["synthetic", "cloudtrail"] if CLOUDTRAIL.exists() else ["synthetic"])
     parts = options.only or PARTS
-    theirs = postgres.measure(corpus, min(sizes[-1], options.postgres_events)) if "postgres" in parts else {}
-    folder = options.keep or Path(tempfile.mkdtemp(prefix="opssentinal-bench-"))
-    try:
-        stages = _stages(folder, corpus, sizes, parts)
-    finally:
-        if options.keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
-    write_results(stages, theirs, corpus.mean_bytes(), " ".join(sys.argv[1:]))
+    measured = []
+    for name in names:
+        corpus = synthetic() if name == "synthetic" else cloudtrail(CLOUDTRAIL)
+        steps = sizes if name == "synthetic" else [min(sizes[-1], CLOUDTRAIL_EVENTS_MAX)]
+        theirs = postgres.measure(corpus, min(steps[-1], options.postgres_events)) if "postgres" in parts else {}
+        folder = (options.keep or Path(tempfile.mkdtemp(prefix="opssentinal-bench-"))) / name
+        try:
+            measured.append(Measured(corpus, _stages(folder, corpus, steps, parts), theirs))
+        finally:
+            if options.keep is None:
+                shutil.rmtree(folder.parent, ignore_errors=True)
+    write_results(measured, " ".join(sys.argv[1:]))
 
 
 def _stages(folder: Path, corpus: Corpus, sizes: list[int], parts: list[str]) -> list[tuple[int, list[Row]]]:

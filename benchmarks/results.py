@@ -11,7 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.events import Corpus
+from benchmarks.plot import small_multiples
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
+PLOT = Path(__file__).with_name("growth.svg")
 
 
 class Row(NamedTuple):
@@ -25,6 +29,14 @@ class Row(NamedTuple):
     unit: str
     goal: str = ""
     note: str = ""
+
+
+class Measured(NamedTuple):
+    """What was measured with one corpus: at each size of the log, smallest first, and of PostgreSQL."""
+
+    corpus: Corpus
+    stages: list[tuple[int, list[Row]]]
+    theirs: dict[str, Row]
 
 
 class Timing(NamedTuple):
@@ -62,33 +74,31 @@ def fsync_ms(folder: Path) -> float:
         path.unlink(missing_ok=True)
 
 
-def write_results(
-    stages: Sequence[tuple[int, Sequence[Row]]], theirs: dict[str, Row], mean_bytes: float, argv: str
-) -> None:
-    """Print everything and write RESULTS.md. `stages`: the size of the log and what was measured at it, smallest first."""
+def write_results(measured: Sequence[Measured], argv: str) -> None:
+    """Print everything and write RESULTS.md, with a plot of the growth where there are several sizes."""
     lines = [
         "# Benchmark results",
         "",
         (
             f"Written by `./scripts/bench {argv}` on {time.strftime('%Y-%m-%d')}: {platform.machine()}, {os.cpu_count()} cores, "
-            f"Python {platform.python_version()}, {_memory_gb():.0f} GB, fsync {fsync_ms(Path(tempfile.gettempdir())):.2f} ms, "
-            f"mean event {mean_bytes:.0f} bytes. Load generator, server and search share the machine; PostgreSQL was measured in "
-            "the same run, before."
+            f"Python {platform.python_version()}, {_memory_gb():.0f} GB, fsync {fsync_ms(Path(tempfile.gettempdir())):.2f} ms. "
+            "Load generator, server and search share the machine; PostgreSQL was measured in the same run, before."
         ),
     ]
-    for size, rows in stages[-1:]:
-        lines += _table(size, rows, theirs)
-    if len(stages) > 1:
-        lines += _growth(stages)
+    for corpus, stages, theirs in measured:
+        size, rows = stages[-1]
+        lines += _table(f"{size:,} events, {corpus.name}, {corpus.mean_bytes():.0f} bytes each", rows, theirs)
+        if len(stages) > 1:
+            lines += _growth(stages)
     text = "\n".join(lines) + "\n"
     RESULTS.write_text(text)
     print(text)
 
 
-def _table(size: int, rows: Sequence[Row], theirs: dict[str, Row]) -> list[str]:
+def _table(title: str, rows: Sequence[Row], theirs: dict[str, Row]) -> list[str]:
     lines = [
         "",
-        f"## {size:,} events",
+        f"## {title}",
         "",
         "| measured | OpsSentinal | PostgreSQL | ratio | goal |",
         "|---|--:|--:|--:|---|",
@@ -111,20 +121,20 @@ def _growth(stages: Sequence[tuple[int, Sequence[Row]]]) -> list[str]:
         for row in rows:
             by_name.setdefault(row.what, {})[size] = row
     sizes = [size for size, _ in stages]
-    lines = ["", "## Growth", "", "| measured | " + " | ".join(f"{size:,}" for size in sizes) + " | |"]
-    lines.append("|---|" + "--:|" * len(sizes) + "---|")
-    for name, rows_by_size in by_name.items():
-        if len(rows_by_size) < 2:
-            continue
-        cells = " | ".join(_shown(rows_by_size.get(size)) for size in sizes)
-        lines.append(f"| {name} | {cells} | `{_bars([rows_by_size[s].ours for s in sizes if s in rows_by_size])}` |")
+    lines = ["", "## Growth", "", f"![Growth]({PLOT.name})", ""]
+    lines += ["| measured | " + " | ".join(f"{size:,}" for size in sizes) + " |", "|---|" + "--:|" * len(sizes)]
+    grown = {name: rows for name, rows in by_name.items() if len(rows) > 1}
+    for name, rows_by_size in grown.items():
+        lines.append(f"| {name} | " + " | ".join(_shown(rows_by_size.get(size)) for size in sizes) + " |")
+    PLOT.write_text(
+        small_multiples(
+            {
+                f"{name}, {next(iter(rows.values())).unit}": [(size, row.ours) for size, row in rows.items()]
+                for name, rows in grown.items()
+            }
+        )
+    )
     return lines
-
-
-def _bars(values: Sequence[float]) -> str:
-    """A plot of one character per value."""
-    most = max(values) or 1
-    return "".join("▁▂▃▄▅▆▇█"[min(7, int(value / most * 7.999))] for value in values)
 
 
 def _shown(row: Row | None) -> str:
