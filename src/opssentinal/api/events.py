@@ -330,7 +330,9 @@ def _seal_of(principal: KeyPrincipal) -> str:
 
 
 def _page(request: HttpRequest, page: Page, following: str | None) -> HttpResponse:
-    answer = shapes.EventPage(page.events, following, following is not None, complete=page.complete)
+    answer = shapes.EventPage(
+        page.events, following, following is not None, complete=page.complete, partial=page.partial
+    )
     response = json_response(answer)
     if following is not None:
         query = [(name, value) for name, values in request.GET.lists() for value in values if name != CURSOR.name]

@@ -22,6 +22,10 @@ class EventPage(Struct):
     has_more: bool
     next_after_seq: int | None = None
     complete: Annotated[bool, Meta(description="false while the search index is being rebuilt: ask again later")] = True
+    partial: Annotated[
+        bool,
+        Meta(description="true where a text search was stopped after a second: next_cursor goes on where it came to"),
+    ] = False
 
 
 class Facets(Struct):

@@ -25,7 +25,7 @@ from opssentinal.search.answers import (
     Position,
     SeenAction,
 )  # fmt: skip
-from opssentinal.search.duckdb import time_axis
+from opssentinal.search.duckdb import scanning, time_axis
 from opssentinal.search.duckdb.conditions import Condition, Folded, add_bound, condition_of, is_costly
 from opssentinal.search.duckdb.rows import SELECTED, event_of
 from opssentinal.search.interruption import Interruption
@@ -72,16 +72,19 @@ class Questions:
         condition = condition_of(filter, self, head=head if head < position else None)
         if after is not None:
             add_bound(condition, after, newest=newest)
-        direction = "DESC" if newest else "ASC"
-        places = self._rows(
-            f"SELECT occurred_us, seq, rowid FROM event WHERE {condition.sql} "
-            f"ORDER BY occurred_us {direction}, seq {direction} LIMIT {limit + 1}",
-            condition.parameters,
-        )
-        more = len(places) > limit
-        found = self._events([row for _, _, row in places[:limit]])
-        events = [found[seq] for _, seq, _ in places[:limit]]
-        return Page(events, Position(*places[limit - 1][:2]) if more else None, head, complete=head <= position)
+        if is_costly(filter) and self._rows("SELECT count(*) FROM event")[0][0] > scanning.PORTIONS_FROM_ROWS:
+            range_ = condition_of(Filter(after=filter.after, before=filter.before), self)
+            if after is not None:
+                add_bound(range_, after, newest=newest)
+            scan = scanning.scan_in_portions(self._rows, condition, range_, limit + 1, newest=newest)
+        else:
+            scan = scanning.scan(self._rows, condition, limit + 1, newest=newest)
+        places = scan.places[:limit]
+        found = self._events([row for _, _, row in places])
+        events = [found[seq] for _, seq, _ in places]
+        more = len(scan.places) > limit
+        next_ = Position(*places[-1][:2]) if more else scan.stopped_at
+        return Page(events, next_, head, complete=head <= position, partial=not more and next_ is not None)
 
     def overview(
         self, filter: Filter, fields: Sequence[str], values: int, buckets: int, tz: str, head: int | None

@@ -22,6 +22,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from opssentinal.errors import IntegrityError, InvalidCursor, InvalidQuery, NotFound, Overloaded, Unavailable
+from opssentinal.events.model import from_us
 from opssentinal.events.sentences import visible
 from opssentinal.ledger import reader
 from opssentinal.query import FIELDS, Cursor, cursor_time, day_start, decode_cursor, encode_cursor
@@ -227,13 +228,19 @@ def _found(request: HttpRequest, reading: Reading, place: Place, now: datetime) 
     if page.next is not None:
         cursor = Cursor(page.next.occurred_at_us, page.next.seq, page.head, now)
         context["more_url"] = place.url(("cursor", encode_cursor(key, cursor, sealed, principal)))
+        context["searched_to"] = from_us(page.next.occurred_at_us) if page.partial else None
     elif page.events and place.window.after is not None:
         context["older"] = _elsewhere(place, reading.extent(place.terms.between(None, place.window.after)))
     if after is not None:
         context["newest_url"] = place.url()
         if request.headers.get("HX-Request"):
             return context
-    overview = reading.overview(place.filter, FACET_FIELDS, BARS, place.zone.key, limit=VALUES_MAX, head=page.head)
+    try:
+        overview = reading.overview(place.filter, FACET_FIELDS, BARS, place.zone.key, limit=VALUES_MAX, head=page.head)
+    except Unavailable as reason:
+        if reason.code != "query_timeout":
+            raise
+        return context | {"uncounted": True}  # the events are found; only counting them all took too long
     histogram = overview.histogram
     if place.window.preset and (future := _future(reading, place, overview.extent, now, page.head)):
         context["future"] = future
@@ -244,7 +251,7 @@ def _found(request: HttpRequest, reading: Reading, place: Place, now: datetime) 
     context["histogram"] = histogram_view(place, histogram, now)
     context["facets"] = facets(place, overview.facets)
     context["export_filter"] = place.filter.to_json().decode()
-    if not page.events:
+    if not page.events and not page.partial:
         context["empty"] = _empty(reading, place, has_future="future" in context)
     sources = {value.value for value in overview.facets.get("source", [])}
     context["first_steps"] = (
