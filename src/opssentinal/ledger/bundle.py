@@ -62,10 +62,14 @@ class Bundle:
             self.heads[:count], self.whos[:count], self.whats[:count], self.pruned_leaf_hashes[: count * HASH_BYTES],
         )  # fmt: skip
 
+    def lines(self, seq: int) -> EncodedEvent:
+        """The stored lines of the event at `seq`, which lies in the bundle and is not pruned."""
+        at = seq - self.first_seq
+        return EncodedEvent(self.heads[at], self.whos[at], self.whats[at])
+
     def event(self, seq: int) -> RecordedEvent:
         """The event at `seq`, which lies in the bundle and is not pruned."""
-        at = seq - self.first_seq
-        return decode_recorded(seq, self.heads[at], self.whos[at], self.whats[at])
+        return decode_recorded(seq, *self.lines(seq))
 
     def events(self) -> Iterator[RecordedEvent]:
         """The events in order; none where the bundle is pruned."""

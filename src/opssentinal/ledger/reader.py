@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import connection
 
 from opssentinal.errors import IntegrityError, NotFound
+from opssentinal.events.encoding import EncodedEvent, decode_recorded
 from opssentinal.events.model import RecordedEvent, to_us
 from opssentinal.ledger import event_ids, held
 from opssentinal.ledger.bundle import COLUMNS, Bundle, from_row
@@ -29,7 +30,9 @@ __all__ = [
     "newest",
     "read_event",
     "read_events",
+    "read_lines",
     "read_range",
+    "stored_range",
 ]
 
 _ROWS_AT_ONCE = 64
@@ -39,14 +42,19 @@ _BYTES_AT_ONCE = 4 << 20
 
 def read_event(seq: int) -> RecordedEvent:
     """The event at `seq`. Raises NotFound where the log has not come so far, or has pruned the event's text."""
+    return decode_recorded(seq, *read_lines(seq))
+
+
+def read_lines(seq: int) -> EncodedEvent:
+    """The event at `seq` as it is stored and hashed. Raises NotFound as `read_event` does."""
     bundle = _bundle_at(seq)
     if bundle is None:
         raise NotFound(f"There is no event {seq}.")
     if bundle.is_pruned:
         if kept := held.at([seq]):
-            return kept[0].event()
+            return EncodedEvent(kept[0].head, kept[0].who, kept[0].what)
         raise NotFound(f"The text of event {seq} was pruned by the retention policy.", code="pruned")
-    return bundle.event(seq)
+    return bundle.lines(seq)
 
 
 def find_by_id(id_: UUID) -> list[int]:
@@ -114,6 +122,12 @@ def bundles_after(position: int, limit_events: int = 20_000) -> Iterator[Bundle]
 
 def read_range(first_seq: int, end_seq: int) -> Iterator[Bundle]:
     """The events from `first_seq` on as bundles, until one reaches `end_seq` (which it may pass) or the log ends."""
+    for bundle in stored_range(first_seq, end_seq):
+        yield from held.restored(bundle)
+
+
+def stored_range(first_seq: int, end_seq: int) -> Iterator[Bundle]:
+    """The bundles of read_range as they are stored: a pruned one in one piece, which has the leaf hashes of all its events."""
     position = first_seq
     while position < end_seq:
         rows = [row for row in _rows_reaching(position) if row[0] + row[1] > position]
@@ -123,7 +137,7 @@ def read_range(first_seq: int, end_seq: int) -> Iterator[Bundle]:
             if row[0] >= end_seq:
                 return
             bundle = from_row(row).since(position)
-            yield from held.restored(bundle)
+            yield bundle
             position = bundle.end_seq
 
 

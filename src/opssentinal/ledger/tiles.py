@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection
 
 from opssentinal.errors import IntegrityError
-from opssentinal.ledger.reader import read_range
+from opssentinal.ledger.reader import stored_range
 from opssentinal.merkle import HASH_BYTES, TILE_WIDTH, Growth
 
 
@@ -39,14 +39,24 @@ def read(level: int, index: int) -> bytes:
 
 
 class LedgerHashes:
-    """The tree's hashes as merkle's `HashReader`: tiles from their rows, leaves from the bundles."""
+    """The tree's hashes as merkle's `HashReader`: tiles from their rows, leaves from the bundles.
+
+    Keeps the tiles it has read, and so is for the proofs of one moment. Of a pruned bundle the kept leaf hashes count: what
+    became of other held events' text is nothing to an event's own proof.
+    """
+
+    def __init__(self) -> None:
+        self._tiles: dict[tuple[int, int], bytes] = {}
 
     def hashes(self, level: int, index: int) -> bytes:
         """The hashes of the tile at `level` and `index`, concatenated."""
-        if level:
-            return read(level, index)
-        first = index * TILE_WIDTH
-        found: list[bytes] = []
-        for bundle in read_range(first, first + TILE_WIDTH):
-            found += bundle.since(first).leaf_hashes()
-        return b"".join(found[:TILE_WIDTH])
+        tile = self._tiles.get((level, index))
+        if tile is None:
+            tile = self._tiles[level, index] = read(level, index) if level else _leaves(index)
+        return tile
+
+
+def _leaves(index: int) -> bytes:
+    """The leaf hashes of one tile, which may be cut out of larger bundles."""
+    first, end = index * TILE_WIDTH, (index + 1) * TILE_WIDTH
+    return b"".join(leaf for bundle in stored_range(first, end) for leaf in bundle.until(end).leaf_hashes())
