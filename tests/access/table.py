@@ -160,6 +160,7 @@ OPERATIONS: dict[str, dict[str, str | None]] = {
     "api/v1/events/facets": {"GET": EVENTS_READ},
     "api/v1/events/histogram": {"GET": EVENTS_READ},
     "api/v1/events/<event>": {"GET": EVENTS_READ},
+    "api/v1/events/<event>/proof": {"GET": EVENTS_READ},
     "api/v1/event-types": {"GET": EVENTS_READ},
     "api/v1/exports": {"GET": EXPORTS_READ, "POST": EXPORTS_WRITE},
     "api/v1/exports/<export_id>": {"GET": EXPORTS_READ, "DELETE": EXPORTS_WRITE},

@@ -33,6 +33,7 @@ def test_a_key_of_a_tenant_knows_of_no_other(back: Back, caller: Callable[..., C
     assert program.get("/exports").json_["data"] == []
     for method, path, body in (
         ("GET", f"/events/{theirs}", None),
+        ("GET", f"/events/{theirs}/proof", None),
         ("GET", f"/incidents/{incident}", None),
         ("PATCH", f"/incidents/{incident}", {"status": "closed"}),
         ("POST", f"/incidents/{incident}/notes", {"text": "seen"}),

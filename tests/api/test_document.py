@@ -23,6 +23,7 @@ OPERATIONS = {
     "getEventFacets": "GET /api/v1/events/facets",
     "getEventHistogram": "GET /api/v1/events/histogram",
     "getEvent": "GET /api/v1/events/{event}",
+    "getEventProof": "GET /api/v1/events/{event}/proof",
     "listEventTypes": "GET /api/v1/event-types",
     "createExport": "POST /api/v1/exports",
     "listExports": "GET /api/v1/exports",
@@ -103,6 +104,13 @@ def test_a_recorded_event_fits_its_schema(document: dict[str, Any], caller: Call
     put("one")
     answered = caller().get("/events/0").json_
     assert set(answered) == set(document["components"]["schemas"]["RecordedEvent"]["properties"])
+
+
+def test_a_proof_fits_its_schema(document: dict[str, Any], caller: Callable[..., Caller]) -> None:
+    """Of a proof likewise: nothing more, nothing less."""
+    put("one")
+    answered = caller().get("/events/0/proof").json_
+    assert set(answered) == set(document["components"]["schemas"]["EventProof"]["required"])
 
 
 def test_the_reference_page_needs_nothing_from_elsewhere() -> None:

@@ -228,7 +228,7 @@ def test_the_guides_examples_work(server: ServerProcess) -> None:
     [code] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
     commands = re.findall(r"^    (curl (?:.|\n      )*)$", guide, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         here = command.replace("http://127.0.0.1:8000", server.url)
         done = subprocess.run(

@@ -23,11 +23,12 @@ from opssentinal.search.answers import Histogram
 
 _REF = "#/components/schemas/{name}"
 TYPES: tuple[Any, ...] = (
-    Event, RecordedEvent, Ingested, Problem, shapes.EventPage, shapes.Facets, Histogram, shapes.EventTypes,
-    shapes.ExportRequest, shapes.ExportItem, shapes.ExportPage, shapes.KeyRequest, shapes.KeyItem, shapes.CreatedKeyItem,
-    shapes.KeyPage, incident_shapes.IncidentRequest, incident_shapes.IncidentPatch, incident_shapes.NoteRequest,
-    incident_shapes.AttachRequest, incident_shapes.IncidentItem, incident_shapes.IncidentDetail,
-    incident_shapes.IncidentNote, incident_shapes.IncidentEvents, incident_shapes.IncidentPage,
+    Event, RecordedEvent, Ingested, Problem, shapes.EventPage, shapes.EventProof, shapes.Facets, Histogram,
+    shapes.EventTypes, shapes.ExportRequest, shapes.ExportItem, shapes.ExportPage, shapes.KeyRequest, shapes.KeyItem,
+    shapes.CreatedKeyItem, shapes.KeyPage, incident_shapes.IncidentRequest, incident_shapes.IncidentPatch,
+    incident_shapes.NoteRequest, incident_shapes.AttachRequest, incident_shapes.IncidentItem,
+    incident_shapes.IncidentDetail, incident_shapes.IncidentNote, incident_shapes.IncidentEvents,
+    incident_shapes.IncidentPage,
 )  # fmt: skip
 
 _HEADERS = {

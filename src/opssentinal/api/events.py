@@ -28,6 +28,7 @@ from opssentinal.ingest.body import BODY_BYTES_MAX, EVENTS_MAX, split, too_large
 from opssentinal.ingest.operation import Ingested, Submission
 from opssentinal.ledger import reader
 from opssentinal.ledger.append import append
+from opssentinal.ledger.proof import prove
 from opssentinal.query import PARAMS, Cursor, Filter, cursor_time, decode_cursor, encode_cursor
 from opssentinal.search.answers import BUCKETS_MAX, FACET_FIELDS, FacetValue, Histogram, Order, Page, Position
 from opssentinal.search.client import search
@@ -56,6 +57,9 @@ FIELD = Param(
 )
 FACET_LIMIT = whole("limit", "Values per field at most.", 1, 100, 10)
 BUCKETS = whole("buckets", "How many buckets to aim at.", 1, BUCKETS_MAX, 60)
+SIZE = whole(
+    "size", "Prove against the root of the first so many entries, one that was kept; by default of the whole log.", 1
+)
 # Events that one request reads in recorded order at most, of which a key bound to a tenant may see few.
 SCAN_MAX = 20_000
 
@@ -223,6 +227,30 @@ def get_event(request: HttpRequest, event: str) -> HttpResponse:
     found = event_for(principal_of(request), event)
     note_view(request, "event")
     return json_response(found)
+
+
+@router.get(
+    "/events/{event}/proof",
+    auth=Scope(EVENTS_READ),
+    operation_id="getEventProof",
+    summary="Prove one event",
+    openapi_extra=described(
+        {200: ("The event as it is stored and hashed, and its inclusion proof.", shapes.EventProof)},
+        parameters=[SIZE.documented()],
+        errors=(404, 409),
+    ),
+)
+def get_event_proof(request: HttpRequest, event: str) -> HttpResponse:
+    """What shows, with nothing but SHA-256, that an event is in the log; also one under a legal hold amid pruned ones.
+
+    Compare the root with one that was kept elsewhere, such as by `opssentinal fsck`, and ask for its `size`. The steps are
+    in docs/spec/proof.md.
+    """
+    parameters.refuse_unknown(request, (SIZE.name,))
+    size = number(request, SIZE)
+    proven = prove(event_for(principal_of(request), event).seq, size)
+    note_view(request, "event")
+    return json_response(shapes.event_proof(proven))
 
 
 @router.get(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from opssentinal.events.encoding import is_erased
 from opssentinal.events.model import RecordedEvent
+from opssentinal.ledger.proof import ProvenEvent
 from opssentinal.search.answers import FacetValue
 
 ExportFormat = Literal["csv", "jsonl", "parquet"]
@@ -26,6 +29,29 @@ class EventPage(Struct):
         bool,
         Meta(description="true where a text search was stopped after a second: next_cursor goes on where it came to"),
     ] = False
+
+
+class EventProof(Struct):
+    """One event as it is stored and hashed, and what leads from it to the root of the first `size` entries."""
+
+    seq: int
+    entry: Annotated[str, Meta(description="the canonical bytes, whose hash is the leaf")]
+    who: Annotated[str | None, Meta(description="the text of which `entry` holds the digest; null where it was erased")]
+    what: Annotated[str | None, Meta(description="likewise")]
+    leaf_hash: Annotated[str, Meta(description="in hexadecimal")]
+    size: int
+    root: Annotated[str, Meta(description="in hexadecimal, as `opssentinal fsck` prints it")]
+    inclusion_proof: Annotated[list[str], Meta(description="RFC 9162, Section 2.1.3, from the leaf up; in base64")]
+
+
+def event_proof(proven: ProvenEvent) -> EventProof:
+    """The answer that says this proof."""
+    lines = proven.lines
+    who, what = (None if is_erased(part) else part.decode() for part in (lines.who, lines.what))
+    return EventProof(
+        proven.seq, lines.entry.decode(), who, what, proven.leaf_hash.hex(), proven.size, proven.root.hex(),
+        [b64encode(hash_).decode() for hash_ in proven.inclusion_proof],
+    )  # fmt: skip
 
 
 class Facets(Struct):
