@@ -27,7 +27,7 @@ class EventPage(Struct):
     complete: Annotated[bool, Meta(description="false while the search index is being rebuilt: ask again later")] = True
     partial: Annotated[
         bool,
-        Meta(description="true where a text search was stopped after a second: next_cursor goes on where it came to"),
+        Meta(description="true where a long search was stopped after a second: next_cursor goes on where it came to"),
     ] = False
 
 

@@ -39,8 +39,8 @@ class Page(Struct):
     `head`: only events with a lower seq were looked at; hand it back for the next page, so that pages never shift.
     `complete` is false while the index has not reached the ledger's head (it is being rebuilt, or the head asked for is
     beyond it): what is missing will be found later. The same word means the same in every answer.
-    `partial` is true where a text was looked for as long as patience lasted: `events`, of which there may be none, are what
-    was found by then, and `next` is how far the search came.
+    `partial` is true where patience ended before the search did: `events`, of which there may be none, are what was found by
+    then, and `next` is how far it came.
     """
 
     events: list[RecordedEvent]

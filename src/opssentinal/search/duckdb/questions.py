@@ -68,23 +68,40 @@ class Questions:
         newest = order == "newest"
         position = self._position()
         head = position if head is None else head
-        # At the head of the index itself nothing is beyond it, and the engine is spared a comparison with every row.
-        condition = condition_of(filter, self, head=head if head < position else None)
-        if after is not None:
-            add_bound(condition, after, newest=newest)
-        if is_costly(filter) and self._rows("SELECT count(*) FROM event")[0][0] > scanning.PORTIONS_FROM_ROWS:
-            range_ = condition_of(Filter(after=filter.after, before=filter.before), self)
-            if after is not None:
-                add_bound(range_, after, newest=newest)
-            scan = scanning.scan_in_portions(self._rows, condition, range_, limit + 1, newest=newest)
-        else:
-            scan = scanning.scan(self._rows, condition, limit + 1, newest=newest)
+        scan = self._scan(filter, limit + 1, after, newest=newest, head=head if head < position else None)
         places = scan.places[:limit]
         found = self._events([row for _, _, row in places])
         events = [found[seq] for _, seq, _ in places]
         more = len(scan.places) > limit
         next_ = Position(*places[-1][:2]) if more else scan.stopped_at
         return Page(events, next_, head, complete=head <= position, partial=not more and next_ is not None)
+
+    def _scan(
+        self, filter: Filter, count: int, after: Position | None, *, newest: bool, head: int | None
+    ) -> scanning.Scan:
+        """The first `count` places. `head` is None at the head of the index itself, beyond which nothing is: the engine is
+        spared a comparison with every row."""
+
+        def condition(part: Filter) -> Condition:
+            made = condition_of(part, self, head=head)
+            if after is not None:
+                add_bound(made, after, newest=newest)
+            return made
+
+        total = self._rows("SELECT count(*) FROM event")[0][0]
+        if total < scanning.PORTIONS_FROM_ROWS or not (filter.terms or filter.text):
+            return scanning.scan(self._rows, condition(filter), count, newest=newest)
+        range_ = condition(Filter(after=filter.after, before=filter.before))
+        [(first, last)] = self._rows(
+            f"SELECT min(occurred_us), max(occurred_us) FROM event WHERE {range_.sql}", range_.parameters
+        )
+        if first is None:
+            return scanning.Scan([])
+
+        def within(begin_us: int, end_us: int) -> Condition:
+            return condition(filter.between(from_us(begin_us), from_us(end_us + 1)))
+
+        return scanning.scan_in_portions(self._rows, within, (first, last), total, count, newest=newest)
 
     def overview(
         self, filter: Filter, fields: Sequence[str], values: int, buckets: int, tz: str, head: int | None

@@ -1,7 +1,8 @@
-"""Looking through texts in portions of time, so that what was found by the time patience ends is an answer too.
+"""Looking for events in portions of time, the newest first, or the oldest.
 
-A text that is nowhere has to be looked for everywhere. The newest portion comes first (or the oldest), where most people find
-what they want; each portion is as long as the speed so far allows, and a search that takes too long says how far it came.
+In a large log what is frequent is found in the first portion, and only what is rare or nowhere has to be looked for
+everywhere. Each portion is as long as the speed so far allows; a search that takes too long answers with what it has found by
+then, and how far it came.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from opssentinal.search.duckdb.conditions import Condition
 # In smaller tables a portion would cost more than it spares.
 PORTIONS_FROM_ROWS: Final = 2_000_000
 PATIENCE_S: Final = 1.0
-_FIRST_US: Final = 86_400_000_000
+# The first portion: as long as holds this many events on average, a month at most, since one wrong clock spoils the average.
+_FIRST_EVENTS: Final = 500_000
+_FIRST_MIN_US: Final = 60_000_000
+_FIRST_MAX_US: Final = 30 * 86_400_000_000
 _PORTION_S: Final = 0.25
 _GROWTH_MAX: Final = 4.0
 _GROWTH_MIN: Final = 0.25
@@ -36,26 +40,37 @@ class Scan(NamedTuple):
 
 def scan(rows: Rows, condition: Condition, count: int, *, newest: bool) -> Scan:
     """The first `count` places that meet the condition, in one question."""
-    return Scan(rows(_select(condition.sql, count, newest=newest), condition.parameters))
-
-
-def scan_in_portions(rows: Rows, condition: Condition, range_: Condition, count: int, *, newest: bool) -> Scan:
-    """The same in portions of time; `range_` is the part of the condition that bounds the time. Ends after PATIENCE_S and the
-    portion in hand."""
-    [(first, last)] = rows(
-        f"SELECT min(occurred_us), max(occurred_us) FROM event WHERE {range_.sql}", range_.parameters
+    direction = "DESC" if newest else "ASC"
+    sql = (
+        f"SELECT occurred_us, seq, rowid FROM event WHERE {condition.sql} "
+        f"ORDER BY occurred_us {direction}, seq {direction} LIMIT {count}"
     )
-    if first is None:
-        return Scan([])
+    return Scan(rows(sql, condition.parameters))
+
+
+def scan_in_portions(
+    rows: Rows,
+    within: Callable[[int, int], Condition],
+    extent_us: tuple[int, int],
+    total: int,
+    count: int,
+    *,
+    newest: bool,
+) -> Scan:
+    """The same in portions of `extent_us`, the times of the first and the last event that come into question.
+
+    `within` makes the condition of a portion, both of its ends included; `total` is the number of rows there are. Ends after
+    PATIENCE_S and the portion in hand.
+    """
+    first, last = extent_us
     began = time.monotonic()
     places: list[Place] = []
-    length_us = _FIRST_US
+    length_us = min(max((last - first) * _FIRST_EVENTS // total, _FIRST_MIN_US), _FIRST_MAX_US)
     edge = last if newest else first
     while True:
         begin, end = (max(edge - length_us + 1, first), edge) if newest else (edge, min(edge + length_us - 1, last))
         started = time.monotonic()
-        sql = _select(f"occurred_us BETWEEN ? AND ? AND {condition.sql}", count - len(places), newest=newest)
-        places += rows(sql, [begin, end, *condition.parameters])
+        places += scan(rows, within(begin, end), count - len(places), newest=newest).places
         if len(places) == count or (begin == first if newest else end == last):
             return Scan(places)
         now = time.monotonic()
@@ -63,11 +78,3 @@ def scan_in_portions(rows: Rows, condition: Condition, range_: Condition, count:
             return Scan(places, Position(begin, 0) if newest else Position(end, _BEYOND_ANY_SEQ))
         edge = begin - 1 if newest else end + 1
         length_us = int(length_us * max(_GROWTH_MIN, min(_GROWTH_MAX, _PORTION_S / max(now - started, 1e-6))))
-
-
-def _select(condition: str, count: int, *, newest: bool) -> str:
-    direction = "DESC" if newest else "ASC"
-    return (
-        f"SELECT occurred_us, seq, rowid FROM event WHERE {condition} "
-        f"ORDER BY occurred_us {direction}, seq {direction} LIMIT {count}"
-    )
