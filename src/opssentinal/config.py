@@ -157,7 +157,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "SECRET_KEY",
         "",
-        "Key that signs sessions and cursors, at least 32 characters. Empty: made once and kept in the data directory.",
+        "Key that signs sessions and cursors and encrypts the secrets in the database, at least 32 characters. Empty: made "
+        "once and kept in the data directory as `secret.key`. Back it up: without it those secrets cannot be read again.",
         _text,
         secret=True,
     ),
