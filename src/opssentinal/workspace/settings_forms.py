@@ -150,7 +150,8 @@ class SecurityForm(forms.Form):
     second_factor_required = forms.ChoiceField(
         label="Who must have a second factor",
         choices=[("nobody", "Nobody"), ("admins", "Admins"), ("everybody", "Everybody")],
-        help_text="Whoever has none is led to setting one up, at once and from every page. API keys need none.",
+        help_text="Whoever has none is led to setting one up, at once and from every page. Not who comes through single "
+        "sign-on: require it at the provider. API keys need none.",
     )
     auditors_read_log = forms.BooleanField(
         label="Auditors may read and export the audit log",
