@@ -155,10 +155,11 @@ def test_editing_pausing_and_deleting(admin: Client, receiver: Receiver) -> None
 @pytest.mark.parametrize(
     ("start", "said"),
     [("0", "from number 0 on"), ("3", "from number 3 on"), ("1,000", "the log has the events 0 to 3"),
-     ("2001-01-01", "from number 0 on"), ("2001-01-01 12:30", "from number 0 on"), ("now", "from number 4 on"), ("soon", "Write a date")],
+     ("2001-01-01", "from number 0 on"), ("2001-01-01 12:30", "from number 0 on"), ("now", "from number 4 on"),
+     ("next week", "“next week” is no date"), ("2001-01-01, noon", "“2001-01-01, noon” is no date")],
 )  # fmt: skip
 def test_replay_from_a_number_or_a_time(admin: Client, receiver: Receiver, start: str, said: str) -> None:
-    """Both are understood; what is neither is told at the field."""
+    """Both are understood; what is neither is quoted at the field as it was typed."""
     integration = connect(receiver).integration
     record_events(3)
     assert said in admin.post(f"{ROOT}{integration.public_id}/replay/", {"start": start}, follow=True).text

@@ -66,11 +66,12 @@ class ReplayForm(forms.Form):
 
     def clean_start(self) -> int:
         """The seq it means."""
-        text = self.cleaned_data["start"].strip().replace(",", "")
-        if text.isascii() and text.isdigit() and len(text) < 19:
-            return int(text)
+        text = self.cleaned_data["start"]
+        number = text.replace(",", "")
+        if number.isascii() and number.isdigit() and len(number) < 19:
+            return int(number)
         try:
-            moment = parse_instant(text.replace(" ", "T", 1), timezone.get_current_timezone())
+            moment = parse_instant(text, timezone.get_current_timezone())
         except InvalidQuery as error:
             raise forms.ValidationError(f"{error.detail} {error.hint}") from error
         return first_since(to_us(moment))
