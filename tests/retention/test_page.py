@@ -70,6 +70,20 @@ def test_for_ever_and_days_of_ones_own(admin_client: Client) -> None:
     assert preferences().audit_retention_days is None
 
 
+def test_a_number_beside_a_preset_is_not_dropped(admin_client: Client) -> None:
+    """Typed beside another choice, the field says what to do; left there from the retention in force, it means nothing."""
+    answer = admin_client.post(PAGE + "audit/", {"period": "365", "days": "400"})
+    assert answer.status_code == 400
+    assert (
+        "Choose “Another number of days” to keep them so long, or leave this empty for “1 year”."
+        in answer.content.decode()
+    )
+    assert preferences().audit_retention_days == 365
+    admin_client.post(PAGE + "audit/", {"period": "custom", "days": "400"})
+    assert admin_client.post(PAGE + "audit/", {"period": "2555", "days": "400"}).status_code == 302
+    assert preferences().audit_retention_days == 2555
+
+
 def test_a_shorter_retention_that_removes_events_asks_first(admin_client: Client) -> None:
     """It says how many events would go and since when; only the confirmed form stores it."""
     record_events(256, days_ago(100, utc_now()))

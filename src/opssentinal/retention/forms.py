@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 
 from opssentinal.errors import InvalidInput
 from opssentinal.query import Filter, parse, zone_named
@@ -13,6 +14,7 @@ from opssentinal.workspace.preferences import Preferences, preferences
 
 FOR_EVER, CUSTOM = "forever", "custom"
 COOLDOWN_HOURS_MAX = 720
+_PERIODS = [(FOR_EVER if days is None else str(days), text) for days, text in policy.PRESETS]
 
 
 class AuditRetentionForm(forms.Form):
@@ -20,8 +22,7 @@ class AuditRetentionForm(forms.Form):
 
     period = forms.ChoiceField(
         label="Keep audit events for",
-        choices=[(FOR_EVER if days is None else str(days), text) for days, text in policy.PRESETS]
-        + [(CUSTOM, "Another number of days")],
+        choices=[*_PERIODS, (CUSTOM, "Another number of days")],
         widget=forms.RadioSelect,
     )
     days = forms.IntegerField(
@@ -35,18 +36,25 @@ class AuditRetentionForm(forms.Form):
     confirmed = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     @classmethod
-    def showing(cls, days: int | None) -> AuditRetentionForm:
-        """The form with the retention in force."""
+    def showing(cls, days: int | None, sent: QueryDict | None = None) -> AuditRetentionForm:
+        """The form with the retention in force, and what was sent from it."""
         presets = [preset for preset, _ in policy.PRESETS]
         if days in presets:
-            return cls(initial={"period": FOR_EVER if days is None else str(days)})
-        return cls(initial={"period": CUSTOM, "days": days})
+            return cls(sent, initial={"period": FOR_EVER if days is None else str(days)})
+        return cls(sent, initial={"period": CUSTOM, "days": days})
 
     def clean(self) -> dict[str, Any]:
-        """Ask for the days where they are one's own."""
+        """Ask for the days where they are one's own, and which of the two is meant where they contradict the preset."""
         cleaned: dict[str, Any] = super().clean() or {}
-        if cleaned.get("period") == CUSTOM and cleaned.get("days") is None and "days" not in self.errors:
+        period, days = cleaned.get("period"), cleaned.get("days")
+        if period == CUSTOM and days is None and "days" not in self.errors:
             self.add_error("days", "Enter the number of days.")
+        # The number in force stands there without anybody having typed it.
+        if period not in (None, CUSTOM) and days is not None and "days" in self.changed_data:
+            preset = dict(_PERIODS)[period]
+            self.add_error(
+                "days", f"Choose “Another number of days” to keep them so long, or leave this empty for “{preset}”."
+            )
         return cleaned
 
     @property

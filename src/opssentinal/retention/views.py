@@ -39,10 +39,11 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_POST
 def update_audit(request: HttpRequest) -> HttpResponse:
     """Change the audit retention. Where it gets shorter and events would go, ask first and say how many."""
-    form = AuditRetentionForm(request.POST)
+    chosen = preferences()
+    form = AuditRetentionForm.showing(chosen.audit_retention_days, request.POST)
     if not form.is_valid():
         return _page(request, audit_form=form, status=400)
-    days, chosen = form.chosen_days, preferences()
+    days = form.chosen_days
     if not form.cleaned_data["confirmed"] and changes.is_shorter(days, chosen.audit_retention_days):
         loss = _removed_by(days, utc_now())
         if loss is not None and loss.events:
