@@ -104,6 +104,22 @@ def test_urls_that_are_not_called(url: str, allow: Callable[..., None]) -> None:
     assert "secret" not in str(caught.value) or "secret" not in url.partition("@")[0]
 
 
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("127.0.0.1", "127.0.0.1 is a loopback address: "),
+        ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1 is an IPv4 address mapped into IPv6: "),
+        ("[0:0:0:0:0:0:0:1]", "0:0:0:0:0:0:0:1 is a loopback address: "),
+    ],
+)
+def test_an_address_is_told_as_it_was_written(host: str, said: str, allow: Callable[..., None]) -> None:
+    """It is what it is; only a name has an address."""
+    allow()
+    with pytest.raises(Refused) as caught:
+        check_url(f"https://{host}/")
+    assert str(caught.value).startswith(said)
+
+
 def test_plain_http_only_to_what_is_listed(allow: Callable[..., None]) -> None:
     """Listing a receiver permits http to it, and to nothing else."""
     allow("10.1.0.0/16")

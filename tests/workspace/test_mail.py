@@ -120,8 +120,9 @@ def test_server_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mail, "TIMEOUT_S", 0.2)
     with silent() as port:
         use(port)
-        with pytest.raises(Unavailable, match="timed out"):
+        with pytest.raises(Unavailable, match="did not answer within 0.2 seconds") as late:
             send_mail("bob@example.com", "Hello", "text")
+    assert not late.value.permanent
 
 
 def test_nobody_listens() -> None:
@@ -197,9 +198,9 @@ def test_sender(text: str, good: bool) -> None:
     ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "fd00:ec2::254", "168.63.129.16", "100.100.100.200"],
 )
 def test_where_clouds_keep_their_metadata_is_no_mail_server(host: str) -> None:
-    """Refused before anything is sent there, by each spelling; servers inside are not."""
+    """Refused before anything is sent there, by each spelling and in it; servers inside are not."""
     use(25, host=host)
-    with pytest.raises(Unavailable, match="no mail goes there") as refused:
+    with pytest.raises(Unavailable, match=f"^{host} is an? .*: no mail goes there") as refused:
         send_mail("bob@example.com", "Hello", "text")
     assert refused.value.permanent
 

@@ -136,6 +136,15 @@ def metadata_refusal(address: IPAddress, allowed: Allowed = ()) -> str | None:
     return reason or (metadata_refusal(carried, allowed) if carried is not None else None)
 
 
+def refused(host: str, address: IPAddress, reason: str) -> str:
+    """Say what a host is, or what address it has, in the words of `refusal`; an address stays as it was written."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return f"{host} has the address {address}, {reason}"
+    return f"{host} is {reason}"
+
+
 def is_allowed_host(host: str, allowed: Allowed) -> bool:
     """Tell whether the operator lists this host by its name."""
     return any(isinstance(entry, str) and entry == host.lower().rstrip(".") for entry in allowed)
@@ -176,8 +185,7 @@ def check_address(host: str, address: IPAddress, *, is_plain: bool) -> None:
         return
     reason = refusal(address, allowed)
     if reason is not None:
-        shown = f"{address} is" if host == str(address) else f"{host} has the address {address},"
-        raise Refused(f"{shown} {reason}: requests to it are refused.", hint=_HINT)
+        raise Refused(f"{refused(host, address, reason)}: requests to it are refused.", hint=_HINT)
     if is_plain and not is_listed(address, allowed):
         raise Refused(f"Requests to {host} must use https.", hint=_HINT)
 

@@ -22,7 +22,7 @@ from django.core.validators import validate_email
 from django.db import connection
 
 from opssentinal.errors import InvalidInput, Unavailable
-from opssentinal.outbound.address import metadata_refusal
+from opssentinal.outbound.address import metadata_refusal, refused
 from opssentinal.workspace.preferences import preferences, stored_secret
 from opssentinal.workspace.text import printable_line
 
@@ -68,7 +68,7 @@ class MailServer(EmailBackend):
         chosen = preferences()
         if not (chosen.smtp_host and chosen.smtp_from):
             raise Unavailable(
-                "No mail server is set up.", permanent=True, hint="An admin does so in Settings → E-mail."
+                "No mail server is set up.", permanent=True, hint="An admin does so in Settings → General."
             )
         super().__init__(
             host=chosen.smtp_host,
@@ -120,9 +120,10 @@ def _addresses(host: str, port: int) -> list[str]:
     places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(place[0]) for *_, place in places))
     for address in addresses:
-        reason = metadata_refusal(ip_address(address.partition("%")[0]), settings.CONFIG.outbound_allow)
+        found = ip_address(address.partition("%")[0])
+        reason = metadata_refusal(found, settings.CONFIG.outbound_allow)
         if reason is not None:
-            raise Unavailable(f"{host} has the address {address}, {reason}: no mail goes there.", permanent=True)
+            raise Unavailable(f"{refused(host, found, reason)}: no mail goes there.", permanent=True)
     return addresses
 
 
@@ -160,7 +161,8 @@ def _unavailable(error: Exception, server: str) -> Unavailable:
             reason, permanent = f"{server} does not speak TLS here: {error.reason or error}", True
         case socket.gaierror():
             reason, permanent = f"The name of the mail server {server} cannot be found", False
-        case TimeoutError():
+        # smtplib turns a reply that does not come in time into a connection that was closed.
+        case TimeoutError() | smtplib.SMTPServerDisconnected(__context__=TimeoutError()):
             reason, permanent = f"{server} did not answer within {TIMEOUT_S} seconds", False
         case OSError():
             reason, permanent = f"{server} cannot be reached: {error.strerror or error}", False
