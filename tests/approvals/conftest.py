@@ -24,19 +24,25 @@ PASSWORD = "correct horse battery"
 KIND = "tests.rename"
 
 
-def rename(record: services.Record, approval: Approval, context: Context) -> None:
-    """The change of these tests: another name of the workspace."""
+def foresee(approval: Approval) -> str:
+    """What is said of it before it is decided."""
     if preferences().workspace_name != approval.payload["before"]:
         raise Conflict("It has another name now.")
+    return f"Now it is called {preferences().workspace_name}."
+
+
+def rename(record: services.Record, approval: Approval, context: Context) -> None:
+    """The change of these tests: another name of the workspace."""
+    foresee(approval)
     actor = user_actor(approval.requested_by)
     change_preferences(record, actor, context, "general", workspace_name=approval.payload["after"])
 
 
 @pytest.fixture(autouse=True)
 def kind() -> Iterator[None]:
-    services.register(KIND, rename)
+    services.register(KIND, rename, foresee)
     yield
-    del services._executors[KIND]
+    del services._executors[KIND], services._foresights[KIND]
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from django.test import Client
 
 from opssentinal.approvals.models import Approval
+from opssentinal.events.model import Context
 from opssentinal.workspace.models import User
-from opssentinal.workspace.preferences import preferences
+from opssentinal.workspace.preferences import preferences, update_preferences
+from opssentinal.workspace.principals import user_actor
 from tests.approvals.conftest import ask, browser, recorded
 
 PAGE = "/settings/approvals/"
@@ -65,6 +67,22 @@ def test_too_late_is_said_and_not_an_error_page(alice: User, carol: User) -> Non
     assert browser(carol).post(f"{PAGE}{approval.pk}/destroy/").status_code == 404
     assert browser(carol).get(f"{PAGE}{approval.pk}/grant/").status_code == 405
     assert Approval.objects.get().state == "rejected"
+
+
+def test_what_cannot_be_approved_any_more_is_said_before(alice: User, carol: User) -> None:
+    """What it would do as things are, while it can be approved; else why not, to both, and no button but the others."""
+    ask(alice)
+    page = text_of(browser(carol))
+    assert "Now it is called OpsSentinal." in page
+    assert "Approve<" in page
+    update_preferences(user_actor(carol), Context(), "general", workspace_name="Other")
+    for page, offered in ((text_of(browser(carol)), "Reject<"), (text_of(browser(alice)), "Withdraw<")):
+        assert "It cannot be approved any more. It has another name now." in page
+        assert "Approve<" not in page
+        assert offered in page
+    update_preferences(user_actor(carol), Context(), "general", workspace_name="OpsSentinal")
+    User.objects.filter(pk=alice.pk).update(role="member")
+    assert "is no active admin any more" in text_of(browser(carol))
 
 
 def test_it_says_where_no_approval_is_needed(alice: User) -> None:

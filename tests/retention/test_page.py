@@ -130,6 +130,8 @@ def test_with_a_second_admin_the_page_asks_for_approval(admin_client: Client, ad
     told = admin_client.get("/settings/approvals/").content.decode()
     assert "removes the text of 256 events, the oldest recorded on" in told
     assert "Once approved it waits 24 hours" in told
+    admin_client.post(PAGE + "safeguards/", {"retention_cooldown_hours": "48", "second_admin_approves": "on"})
+    assert "Once approved it waits 48 hours" in admin_client.get("/settings/approvals/").content.decode()
     answer = admin_client.post(PAGE + "audit/", {"period": "180"}, follow=True)
     assert "waits for approval already" in answer.content.decode()
     assert not ScheduledChange.objects.exists()
@@ -141,7 +143,7 @@ def test_the_safeguards_have_a_form(admin_client: Client) -> None:
     assert admin_client.post(url, {"retention_cooldown_hours": "48", "second_admin_approves": "on"}).status_code == 302
     assert preferences().retention_cooldown_hours == 48
     answer = admin_client.post(url, {"retention_cooldown_hours": "1"}, follow=True)
-    assert "a cool-down of 1 hour instead of a cool-down of 48 hours" in answer.content.decode()
+    assert "Cool-down: 1 hour instead of 48 hours" in answer.content.decode()
     now = preferences()
     assert (now.retention_cooldown_hours, now.second_admin_approves) == (48, True)
     assert "No longer ask a second admin for approval" in answer.content.decode()

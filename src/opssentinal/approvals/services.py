@@ -29,18 +29,22 @@ EXPIRY_ACTOR: Final = Actor(type="system", id="approvals", name="Expiry of reque
 
 Record = Callable[[Event], None]
 Execute = Callable[[Record, Approval, Context], None]
+Foresee = Callable[[Approval], str]
 
 _executors: dict[str, Execute] = {}
+_foresights: dict[str, Foresee] = {}
 
 
-def register(kind: str, execute: Execute) -> None:
-    """Say what carries out the changes of a kind; call it when the app is ready.
+def register(kind: str, execute: Execute, foresee: Foresee) -> None:
+    """Say what carries out the changes of a kind, and what it would do; call it when the app is ready.
 
     `execute(record, approval, context)` runs inside the recording() of the grant, with `approval.requested_by` and
     `approval.decided_by` set and `context` the approver's. It raises Conflict where the change is not any more what was
     asked for: then nothing is granted.
+
+    `foresee(approval)` says what whoever decides should know as things are now. It raises Conflict where `execute` would.
     """
-    _executors[kind] = execute
+    _executors[kind], _foresights[kind] = execute, foresee
 
 
 def are_needed(now: datetime | None = None) -> bool:
@@ -62,7 +66,7 @@ def ask(
 ) -> Approval:
     """Ask for approval inside the caller's recording(). Raises Conflict where one for the same `subject` waits already.
 
-    `detail` is what whoever decides should know. `payload` is shown in the event, so it holds no secret. Changes of things that several people may ask for at once, such
+    `detail` is what whoever decides should know and stays as it was then. `payload` is shown in the event, so it holds no secret. Changes of things that several people may ask for at once, such
     as holds, name the thing as `subject`.
     """
     if kind not in _executors:
@@ -93,11 +97,7 @@ def grant(pk: int, user: User, context: Context, *, now: datetime | None = None)
         now = now or timezone.now()
         approval = _waiting(pk, now)
         _check_decider(approval, user)
-        if not active_admins().filter(pk=approval.requested_by_id).exists():
-            raise Conflict(
-                f"{approval.requested_by} asked for this and is no active admin any more.",
-                hint="Reject the request; another admin can ask anew.",
-            )
+        _check_asker(approval)
         if not has_been_admin_since(user, approval.requested_at):
             raise Forbidden(
                 "Your account was made, made an admin or given a new way to sign in after this was asked for.",
@@ -155,6 +155,12 @@ def waiting_for(user: User) -> int:
     return waiting().exclude(requested_by=user).count()
 
 
+def foresee(approval: Approval) -> str:
+    """What whoever decides should know as things are now. Raises Conflict where nobody can approve it any more."""
+    _check_asker(approval)
+    return _foresights[approval.kind](approval)
+
+
 def lock() -> None:
     """Let changes of the safeguards and decisions about them come one after the other, until the transaction ends."""
     StoredPreferences.objects.get_or_create(pk=1)
@@ -170,6 +176,14 @@ def _waiting(pk: int, now: datetime) -> Approval:
     if approval.expires_at <= now:
         raise Conflict(f"“{approval.title}” waited too long and has expired.", hint="Ask again.")
     return approval
+
+
+def _check_asker(approval: Approval) -> None:
+    if not active_admins().filter(pk=approval.requested_by_id).exists():
+        raise Conflict(
+            f"{approval.requested_by} asked for this and is no active admin any more.",
+            hint="Reject the request; another admin can ask anew.",
+        )
 
 
 def _check_decider(approval: Approval, user: User) -> None:

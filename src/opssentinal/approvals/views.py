@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -32,12 +32,20 @@ def index(request: HttpRequest) -> HttpResponse:
     waiting = sorted(services.waiting(), key=lambda approval: approval.requested_by_id == request.user.pk)
     past = Approval.objects.exclude(pk__in=[approval.pk for approval in waiting])
     shown = {
-        "waiting": waiting,
+        "waiting": [_foreseen(approval) for approval in waiting],
         "past": past.select_related("requested_by", "decided_by")[:SHOWN],
         "are_needed": services.are_needed(),
         "now": timezone.now(),
     }
     return render(request, "approvals/index.html", shown)
+
+
+def _foreseen(approval: Approval) -> dict[str, Any]:
+    """A request with what becomes of it once approved, or why it cannot be approved any more."""
+    try:
+        return {"approval": approval, "outlook": services.foresee(approval)}
+    except Conflict as error:
+        return {"approval": approval, "obstacle": str(error)}
 
 
 @admin_required

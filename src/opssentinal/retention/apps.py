@@ -15,5 +15,5 @@ class DataRetentionConfig(AppConfig):
         from opssentinal.approvals import services as approvals
         from opssentinal.retention import changes, holds
 
-        approvals.register(changes.APPROVAL_KIND, changes.execute_approved)
-        approvals.register(holds.APPROVAL_KIND, holds.execute_approved)
+        approvals.register(changes.APPROVAL_KIND, changes.execute_approved, changes.foresee)
+        approvals.register(holds.APPROVAL_KIND, holds.execute_approved, holds.foresee)

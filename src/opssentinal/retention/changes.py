@@ -25,7 +25,7 @@ from opssentinal.ledger import pruning
 from opssentinal.ledger.recording import recording
 from opssentinal.retention import holds, policy, scheduling
 from opssentinal.retention.models import ScheduledChange
-from opssentinal.retention.scheduling import SECTION, Result, call_off, history
+from opssentinal.retention.scheduling import SECTION, Result, call_off, history, hours_text
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import Preferences, change_preferences, preferences
 from opssentinal.workspace.principals import user_actor
@@ -49,11 +49,6 @@ def is_shorter(days: int | None, than: int | None) -> bool:
     return days is not None and (than is None or days < than)
 
 
-def hours_text(hours: int) -> str:
-    """A cool-down in words."""
-    return "no cool-down" if not hours else f"a cool-down of {hours:,} hour{'' if hours == 1 else 's'}"
-
-
 def _keep(days: int | None) -> str:
     return "for ever" if days is None else f"for {policy.days_text(days)}"
 
@@ -64,7 +59,7 @@ _SAFEGUARDS: Final = {
     ),
     COOLDOWN: _Safeguard(
         lambda new, old: new < old,
-        lambda new, old: f"Shorten the retention after {hours_text(new)} instead of {hours_text(old)}",
+        lambda new, old: f"Cool-down: {hours_text(new)} instead of {hours_text(old)}",
     ),
     SECOND_ADMIN: _Safeguard(
         lambda new, old: old and not new, lambda new, old: "No longer ask a second admin for approval"
@@ -89,7 +84,7 @@ def choose(user: User, context: Context, field: str, value: Any, *, now: datetim
     """
     now = now or timezone.now()
     check(field, value)
-    detail = _detail(field, value, now)
+    detail = _loss_text(value, now) if field == RETENTION and value is not None else ""
     with recording() as record:
         approvals.lock()
         before = getattr(preferences(), field)
@@ -108,25 +103,30 @@ def choose(user: User, context: Context, field: str, value: Any, *, now: datetim
         return Result.IN_FORCE if called_off or value != before else Result.UNCHANGED
 
 
-def _detail(field: str, value: Any, now: datetime) -> str:
-    """What whoever approves should know: what a shorter retention removes, and how long it waits."""
-    waits = scheduling.waits_text()
-    if field != RETENTION or value is None:
-        return waits
-    loss = pruning.preview(to_us(policy.cutoff(now, value)))
+def _loss_text(days: int, now: datetime) -> str:
+    """What whoever approves a shorter retention should know: what it removes."""
+    loss = pruning.preview(to_us(policy.cutoff(now, days)))
     oldest = "" if loss.oldest_us is None else f", the oldest recorded on {from_us(loss.oldest_us):%d %b %Y}"
     what = "event" if loss.events == 1 else "events"
-    events = f"As it stood when asked, this removes the text of {loss.events:,} {what}{oldest}"
-    return f"{events}, less those under legal hold. {waits}".strip()
+    return (
+        f"As it stood when asked, this removes the text of {loss.events:,} {what}{oldest}, less those under legal hold."
+    )
+
+
+def foresee(approval: Approval) -> str:
+    """How long it will wait once approved. Raises Conflict where the setting is not any more as it was when asked."""
+    if getattr(preferences(), approval.payload["field"]) != approval.payload["before"]:
+        raise Conflict(
+            "The setting has been changed since this was asked for.",
+            hint="It can be rejected or withdrawn, and asked anew.",
+        )
+    return scheduling.waits_text()
 
 
 def execute_approved(record: approvals.Record, approval: Approval, context: Context) -> None:
-    """Weaken a safeguard as was asked and granted. Raises Conflict where it is not any more as it was then."""
-    field, before, after = (approval.payload[name] for name in ("field", "before", "after"))
-    if getattr(preferences(), field) != before:
-        raise Conflict(
-            "The setting has been changed since this was asked for.", hint="Reject it; it can be asked anew."
-        )
+    """Weaken a safeguard as was asked and granted. Raises Conflict as `foresee` does."""
+    foresee(approval)
+    field, after = approval.payload["field"], approval.payload["after"]
     _weaken(record, field, after, approval.requested_by, context, approval.decided_at or timezone.now(), approval)
 
 

@@ -81,9 +81,15 @@ def release(pk: int, user: User, context: Context, *, now: datetime | None = Non
             return _weaken(record, hold, user, context, now, None)
         approvals.ask(
             record, APPROVAL_KIND, release_title(hold), {"hold": hold_field(pk), "query": hold.query}, user=user,
-            context=context, subject=str(pk), detail=f"{hold.query}\n{hold.reason}\n{waits_text()}".strip(), now=now,
+            context=context, subject=str(pk), detail=f"{hold.query}\n{hold.reason}", now=now,
         )  # fmt: skip
         return Result.ASKED
+
+
+def foresee(approval: Approval) -> str:
+    """How long the release will wait once approved. Raises Conflict where the hold is released, or will be, already."""
+    _held(int(approval.subject))
+    return waits_text()
 
 
 def execute_approved(record: approvals.Record, approval: Approval, context: Context) -> None:

@@ -45,11 +45,15 @@ def end_of_cooldown(now: datetime) -> datetime:
     return now + timedelta(hours=preferences().retention_cooldown_hours)
 
 
+def hours_text(hours: int) -> str:
+    """A cool-down in words."""
+    return "none" if not hours else f"{hours:,} hour{'' if hours == 1 else 's'}"
+
+
 def waits_text() -> str:
-    """What whoever approves should know of the cool-down; "" where there is none."""
+    """What whoever approves should know of the cool-down in force; "" where there is none."""
     hours = preferences().retention_cooldown_hours
-    unit = "hour" if hours == 1 else "hours"
-    return f"Once approved it waits {hours:,} {unit}, in which any admin can cancel it." if hours else ""
+    return f"Once approved it waits {hours_text(hours)}, in which any admin can cancel it." if hours else ""
 
 
 def schedule(record: Record, change: ScheduledChange, context: Context) -> None:
