@@ -55,7 +55,7 @@ def test_shortening_takes_effect_after_the_cooldown(admin: User, ledger: Check) 
     assert changes.apply_due(NOON + 2 * DAY) == 0
     (updated,) = recorded("settings.")
     assert updated.actor == user_actor(admin)
-    assert updated.metadata == {"scheduled_at": "2026-11-22T12:00:00Z"}
+    assert updated.metadata == {"asked_at": "2026-11-22T12:00:00Z"}
     jobs.prune_if_due(NOON + DAY * 2)
     assert reader.head().minimum_index == 256
     ledger()
@@ -179,6 +179,17 @@ def test_an_end_that_came_counts_like_a_role_taken_away(admin: User, carol: User
         accounts.change_account(record, carol, user_actor(admin), Context(), expires_at=end)
     assert approvals.are_needed(end + DAY - timedelta(minutes=1))
     assert not approvals.are_needed(end + DAY)
+
+
+def test_the_time_of_asking_is_not_that_of_approval(admin: User, carol: User) -> None:
+    """It is told with what waits and in the event; the cool-down counts from the approval."""
+    approval = asked(admin, RETENTION, 90)
+    approvals.grant(approval.pk, carol, Context(), now=NOON + DAY)
+    change = ScheduledChange.objects.get()
+    assert (change.asked_at, change.takes_effect_at) == (NOON, NOON + 2 * DAY)
+    changes.apply_due(NOON + 2 * DAY)
+    (updated,) = recorded("settings.")
+    assert updated.metadata == {"approved_by": f"user_{carol.pk}", "asked_at": "2026-11-22T12:00:00Z"}
 
 
 def test_without_a_cooldown_the_others_count_for_a_day(admin: User, carol: User) -> None:

@@ -164,7 +164,7 @@ def apply_due(now: datetime | None = None) -> int:
             if current is None:
                 continue
             current.delete()
-            said = history(current) | {"scheduled_at": rfc3339(current.asked_at)}
+            said = history(current) | {"asked_at": rfc3339(current.asked_at)}
             hold = scheduling.hold_of(current)
             if hold is not None:
                 holds.release_now(record, hold, current.asked_by, Context(), now, said)
@@ -189,8 +189,9 @@ def _weaken(
 ) -> Result:
     """Schedule a weaker safeguard, or put it in force where there is no cool-down."""
     change = ScheduledChange(
-        field=field, before=getattr(preferences(), field), after=value, asked_by=user, asked_at=now,
-        approved_by=approval.decided_by if approval else None, takes_effect_at=scheduling.end_of_cooldown(now),
+        field=field, before=getattr(preferences(), field), after=value, asked_by=user,
+        asked_at=approval.requested_at if approval else now, approved_by=approval.decided_by if approval else None,
+        takes_effect_at=scheduling.end_of_cooldown(now),
     )  # fmt: skip
     call_off(record, field, user_actor(user), context, "superseded")
     if change.takes_effect_at > now:

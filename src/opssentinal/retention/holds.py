@@ -117,8 +117,9 @@ def _weaken(
 ) -> Result:
     """Schedule the release, or carry it out where there is no cool-down."""
     change = ScheduledChange(
-        field=hold_field(hold.pk), before=True, after=False, asked_by=user, asked_at=now,
-        approved_by=approval.decided_by if approval else None, takes_effect_at=end_of_cooldown(now),
+        field=hold_field(hold.pk), before=True, after=False, asked_by=user,
+        asked_at=approval.requested_at if approval else now, approved_by=approval.decided_by if approval else None,
+        takes_effect_at=end_of_cooldown(now),
     )  # fmt: skip
     if change.takes_effect_at > now:
         schedule(record, change, context)
