@@ -83,6 +83,31 @@ def away(table: str) -> Iterator[None]:
             cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
 
 
+@contextmanager
+def unwritable(table: str) -> Iterator[None]:
+    """Have the database fail whatever writes into a table; what only reads it goes on."""
+    operations = ("INSERT", "UPDATE", "DELETE")
+    is_postgresql = connection.vendor == "postgresql"
+    with connection.cursor() as cursor:
+        if is_postgresql:
+            body = "$$ BEGIN PERFORM 1 FROM nowhere; END $$"
+            cursor.execute(f"CREATE FUNCTION unwritable() RETURNS trigger LANGUAGE plpgsql AS {body}")
+        # Not RAISE, which the product could take for a value that is taken already.
+        act = (
+            "FOR EACH STATEMENT EXECUTE FUNCTION unwritable()" if is_postgresql else "BEGIN SELECT 1 FROM nowhere; END"
+        )
+        for operation in operations:
+            cursor.execute(f"CREATE TRIGGER unwritable_{operation} BEFORE {operation} ON {table} {act}")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            for operation in operations:
+                cursor.execute(f"DROP TRIGGER unwritable_{operation}" + (f" ON {table}" if is_postgresql else ""))
+            if is_postgresql:
+                cursor.execute("DROP FUNCTION unwritable()")
+
+
 @pytest.fixture
 def broken_ledger() -> Callable[[], AbstractContextManager[None]]:
     """`with broken_ledger():` nothing can be appended."""
