@@ -24,7 +24,8 @@ from django.utils import timezone
 
 from opssentinal.workspace.adapters import AccountAdapter
 from opssentinal.workspace.models import User
-from tests.workspace.conftest import browser, events, is_signed_in, sign_in, signed_in
+from tests.workspace.conftest import browser, events, is_signed_in, sign_in, signed_in, unwritable
+from tests.workspace.passkey import new_passkey
 from tests.workspace.test_second_factor import ROOT, no_passwords, prove, with_app
 
 __all__ = ["no_passwords"]
@@ -111,6 +112,34 @@ def test_a_wrong_passkey_is_recorded(alice: User, broken_ledger: Broken) -> None
         assert event.actor.id == actor
         assert (event.action, event.metadata) == ("login.failure", {"method": "passkey", "reason": "wrong_code"})
     assert len(events()) == 2
+
+
+@pytest.mark.parametrize("table", ["ledger_bundle", "mfa_authenticator"])
+def test_a_passkey_is_added_renamed_and_removed_only_together_with_its_record(alice: User, table: str) -> None:
+    """Where the log or the factors cannot be written, there is neither; then both."""
+    owner = signed_in()
+    prove(owner)
+
+    def state() -> tuple[list[Any], int]:
+        return list(Authenticator.objects.order_by("pk").values_list("type", "data")), len(events())
+
+    def passkey(action: str) -> str:
+        return f"{ROOT}passkeys/{Authenticator.objects.get(type='webauthn').pk}/{action}/"
+
+    for act in (
+        lambda: owner.post(ROOT + "passkeys/add/", new_passkey(owner, "Laptop")),
+        lambda: owner.post(passkey("name"), {"name": "Phone"}),
+        lambda: owner.post(passkey("remove")),
+    ):
+        before = state()
+        with unwritable(table):
+            assert act().status_code == 500
+        assert state() == before
+        assert act().status_code == 302
+    changes = [[(c.field, c.before, c.after) for c in event.changes][:1] for event in events("user.updated")]
+    assert changes == [
+        [("passkey", None, "Laptop")], [("passkey", "Laptop", "Phone")], [("passkey", "Phone", None)],
+    ]  # fmt: skip
 
 
 def test_passkey_questions_are_limited(alice: User) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,10 +15,9 @@ from opssentinal.workspace.models import StoredPreferences, User
 from opssentinal.workspace.preferences import preferences, stored_secret, update_preferences
 from opssentinal.workspace.principals import user_actor
 from opssentinal.workspace.public_url import public_link
-from tests.workspace.conftest import AGENT, PASSWORD, browser, events, sign_in, signed_in
+from tests.workspace.conftest import AGENT, PASSWORD, browser, events, sign_in, signed_in, unwritable
 from tests.workspace.postbox import SENDER, Postbox, serving, silent, use
 
-Broken = Callable[[], AbstractContextManager[None]]
 GENERAL = {"workspace_name": "OpsSentinal", "public_url": "", "time_zone": "UTC"}
 EMAIL = {
     "smtp_host": "mail.example.com", "smtp_port": 587, "smtp_security": "starttls", "smtp_user": "audit",
@@ -47,13 +45,14 @@ def save(client: Client, path: str, **changed: Any) -> Any:
     return client.post(path, PAGES[path][0] | changed)
 
 
+@pytest.mark.parametrize("table", ["ledger_bundle", "workspace_storedpreferences"])
 @pytest.mark.parametrize("path", PAGES)
-def test_a_change_is_recorded_or_does_not_happen(alice: User, broken_ledger: Broken, path: str) -> None:
+def test_a_change_is_recorded_or_does_not_happen(alice: User, path: str, table: str) -> None:
     """settings.updated and the preferences, both or neither."""
     client = signed_in()
     form, changed = PAGES[path]
     before = preferences()
-    with broken_ledger():
+    with unwritable(table):
         assert client.post(path, form | changed).status_code == 500
     assert preferences() == before
     assert events("settings.updated") == []
