@@ -7,12 +7,13 @@ import json
 
 import pytest
 from django.core.management import call_command
+from django.db import DatabaseError
 
 from opssentinal.errors import InvalidInput
 from opssentinal.workspace.models import SetupToken, User
 from opssentinal.workspace.principals import os_actor
 from opssentinal.workspace.setup import setup_token
-from tests.workspace.conftest import PASSWORD, away, browser, events, sign_in
+from tests.workspace.conftest import PASSWORD, browser, events, sign_in, unwritable
 
 
 def createuser(monkeypatch: pytest.MonkeyPatch, *args: str, password: str = PASSWORD) -> str:
@@ -65,8 +66,10 @@ def test_without_a_terminal_the_password_is_not_guessed(monkeypatch: pytest.Monk
         call_command("createuser", "bob@example.com")
 
 
-def test_an_account_comes_only_together_with_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the ledger broken there is no account."""
-    with away("ledger_head"), pytest.raises(Exception, match="ledger_head"):
+@pytest.mark.parametrize("table", ["ledger_bundle", "workspace_user"])
+def test_an_account_comes_only_together_with_its_record(monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    """With the log broken there is no account, with the accounts broken no record."""
+    with unwritable(table), pytest.raises(DatabaseError):
         createuser(monkeypatch, "bob@example.com")
     assert not User.objects.exists()
+    assert events() == []
