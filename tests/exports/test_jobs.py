@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.utils.timezone import now as utc_now
 
 from opssentinal.apikeys.models import APIKey
@@ -20,6 +20,7 @@ from opssentinal.query import Filter
 from opssentinal.search.client import search
 from opssentinal.workspace.models import User
 from tests.exports.conftest import ADMIN, ALICE, Back, downloads, events, make_files, record_events
+from tests.workspace.conftest import unwritable
 
 
 def ask() -> Export:
@@ -108,6 +109,44 @@ def test_a_full_disk_fails_the_export(back: Back) -> None:
     assert list(asked.path.parent.iterdir()) == []
     (event,) = downloads()
     assert (event.outcome, event.metadata["reason"]) == ("failure", asked.error)
+
+
+UNWRITTEN = [("ledger_bundle",), ("exports_export", "UPDATE OF finished_at")]
+
+
+@pytest.mark.parametrize("unwritten", UNWRITTEN, ids=["log", "row"])
+@pytest.mark.parametrize("end", ["ready", "failed", "cancelled"])
+def test_an_export_ends_only_together_with_its_record(back: Back, end: str, unwritten: tuple[str, ...]) -> None:
+    """Where either cannot be written there is neither; the next look into the queue writes both, and makes nothing again."""
+    record_events(events(5))
+    asked = ask()
+    if end == "failed":
+        asked.path.with_name(asked.path.name + ".1.partial").symlink_to("/dev/full")
+    if end == "cancelled":
+        User.objects.filter(pk=1).update(is_active=False)
+    with unwritable(*unwritten), pytest.raises(DatabaseError):
+        make_files()
+    asked.refresh_from_db()
+    assert asked.is_open
+    assert downloads() == []
+    assert make_files() == 1
+    asked.refresh_from_db()
+    assert (asked.status, asked.attempts) == (end, 1)
+    assert asked.path.exists() == (end == "ready")
+    (event,) = downloads()
+    assert event.outcome == ("success" if end == "ready" else "failure")
+
+
+@pytest.mark.parametrize("unwritten", UNWRITTEN, ids=["log", "row"])
+def test_an_export_is_cancelled_only_together_with_its_record(back: Back, unwritten: tuple[str, ...]) -> None:
+    """Where either cannot be written it goes on waiting."""
+    asked = ask()
+    with unwritable(*unwritten), pytest.raises(DatabaseError):
+        services.cancel_export(ADMIN, asked.public_id, ALICE, Context())
+    asked.refresh_from_db()
+    assert (asked.status, downloads()) == ("queued", [])
+    services.cancel_export(ADMIN, asked.public_id, ALICE, Context())
+    assert len(downloads()) == 1
 
 
 def test_a_cancelled_export_stops_and_leaves_no_file(back: Back) -> None:

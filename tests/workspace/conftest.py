@@ -84,9 +84,9 @@ def away(table: str) -> Iterator[None]:
 
 
 @contextmanager
-def unwritable(table: str) -> Iterator[None]:
-    """Have the database fail whatever writes into a table; what only reads it goes on."""
-    operations = ("INSERT", "UPDATE", "DELETE")
+def unwritable(table: str, *operations: str) -> Iterator[None]:
+    """Have the database fail what writes into a table, or these operations of it; what only reads goes on."""
+    triggers = {f"unwritable_{n}": each for n, each in enumerate(operations or ("INSERT", "UPDATE", "DELETE"))}
     is_postgresql = connection.vendor == "postgresql"
     with connection.cursor() as cursor:
         if is_postgresql:
@@ -96,14 +96,14 @@ def unwritable(table: str) -> Iterator[None]:
         act = (
             "FOR EACH STATEMENT EXECUTE FUNCTION unwritable()" if is_postgresql else "BEGIN SELECT 1 FROM nowhere; END"
         )
-        for operation in operations:
-            cursor.execute(f"CREATE TRIGGER unwritable_{operation} BEFORE {operation} ON {table} {act}")
+        for name, operation in triggers.items():
+            cursor.execute(f"CREATE TRIGGER {name} BEFORE {operation} ON {table} {act}")
     try:
         yield
     finally:
         with connection.cursor() as cursor:
-            for operation in operations:
-                cursor.execute(f"DROP TRIGGER unwritable_{operation}" + (f" ON {table}" if is_postgresql else ""))
+            for name in triggers:
+                cursor.execute(f"DROP TRIGGER {name}" + (f" ON {table}" if is_postgresql else ""))
             if is_postgresql:
                 cursor.execute("DROP FUNCTION unwritable()")
 

@@ -1,7 +1,8 @@
 """Make the files that were asked for: the work of the back process.
 
 An export is a row that the back claims, a file written aside and renamed, and one transaction that marks it ready and
-records it. Whatever is interrupted in between is done again: `requeue_interrupted` runs at the start of the back.
+records it. Whatever is interrupted in between is done again: `requeue_interrupted` runs at the start of the back. Where
+the end alone could not be written, the next look into the queue writes it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F, QuerySet
 from django.utils.timezone import now as utc_now
 
@@ -33,6 +36,9 @@ ATTEMPTS_MAX = 3
 REPORT_S = 0.5
 
 _log = logging.getLogger(__name__)
+
+# What is still to be written of exports that have ended; they are running until then.
+_unwritten: deque[Callable[[], None]] = deque()
 
 
 class _Cancelled(Exception):
@@ -66,6 +72,9 @@ def run_queued_exports(stop: threading.Event | None = None, clock: Callable[[], 
     events would look like a whole one. `stop` ends the work at once; the export in hand is put back.
     """
     ended = 0
+    for _ in range(len(_unwritten)):
+        _end(_unwritten.popleft())
+        ended += 1
     while not (stop is not None and stop.is_set()):
         waiting = Export.objects.filter(status=Export.Status.QUEUED, server=this_server())
         if not waiting.exists():
@@ -74,7 +83,7 @@ def run_queued_exports(stop: threading.Event | None = None, clock: Callable[[], 
         if export is None:
             break
         if not may_still_be_made(export):
-            _cancel_ended(export, clock())
+            _end(partial(_cancel_ended, export, clock()))
         elif not _make(export, stop, clock):
             break
         ended += 1
@@ -102,19 +111,18 @@ def _claim(waiting: QuerySet[Export]) -> Export | None:
 def _make(export: Export, stop: threading.Event | None, clock: Callable[[], datetime]) -> bool:
     """Make the file of a claimed export; False if it was put back into the queue."""
     # A name of its own for each attempt: what a withdrawn one still cleans up is not this one's.
-    partial = export.path.with_name(f"{export.path.name}.{export.attempts}.partial")
+    unfinished = export.path.with_name(f"{export.path.name}.{export.attempts}.partial")
     try:
         _estimate(export)
         made = search().export(
             export.filter,
             export.head,
             cast(Format, export.format),
-            partial,
+            unfinished,
             bom=export.bom,
             progress=_progress(export, stop),
         )
-        _keep(partial, export.path)
-        _ready(export, made, clock())
+        _keep(unfinished, export.path)
     except _PutBack:
         return False
     except _Cancelled:
@@ -126,9 +134,11 @@ def _make(export: Export, stop: threading.Event | None, clock: Callable[[], date
             # Not the export's fault: search went away under it, or has no place for it now.
             return not _put_back(export)
         export.path.unlink(missing_ok=True)
-        _fail(export, str(error), clock())
+        _end(partial(_fail, export, str(error), clock()))
+    else:
+        _end(partial(_ready, export, made, clock()))
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
     return True
 
 
@@ -165,17 +175,26 @@ def _progress(export: Export, stop: threading.Event | None) -> Callable[[int], N
     return report
 
 
-def _keep(partial: Path, path: Path) -> None:
+def _keep(unfinished: Path, path: Path) -> None:
     """Give the finished file its name; it is on disk, whole and private, before the row says so."""
-    partial.chmod(0o600)
-    with partial.open("rb") as file:
+    unfinished.chmod(0o600)
+    with unfinished.open("rb") as file:
         os.fsync(file.fileno())
-    partial.replace(path)
+    unfinished.replace(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)  # the name too
     finally:
         os.close(folder)
+
+
+def _end(write: Callable[[], None]) -> None:
+    """Write how an export ended, with its record. Where the database takes neither now, it is kept for the next look."""
+    try:
+        write()
+    except DatabaseError:
+        _unwritten.append(write)
+        raise
 
 
 def _ready(export: Export, made: Exported, now: datetime) -> None:
