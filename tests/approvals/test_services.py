@@ -23,7 +23,7 @@ from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences, update_preferences
 from opssentinal.workspace.principals import user_actor
 from tests.approvals.conftest import PASSWORD, ask, recorded
-from tests.workspace.conftest import away
+from tests.workspace.conftest import away, unwritable
 
 Check = Callable[[], None]
 
@@ -269,12 +269,17 @@ def test_without_a_record_nothing_happens(alice: User, carol: User) -> None:
 def test_without_the_change_there_is_no_record(alice: User, carol: User) -> None:
     """If the row cannot be written, the log does not say that it was."""
     approval = ask(alice)
-    with away("approvals_approval"):
-        for act in (services.grant, services.reject):
+    later = timezone.now() + services.WAITS
+    with unwritable("approvals_approval"):
+        for act in (
+            lambda: services.grant(approval.pk, carol, Context()),
+            lambda: services.reject(approval.pk, carol, Context()),
+            lambda: services.withdraw(approval.pk, alice, Context()),
+            lambda: services.expire_overdue(later),
+            lambda: ask(alice, subject="other"),
+        ):
             with pytest.raises(DatabaseError):
-                act(approval.pk, carol, Context())
-        with pytest.raises(DatabaseError):
-            ask(alice, subject="other")
+                act()
     assert [event.action for event in recorded()] == ["approval.requested"]
 
 

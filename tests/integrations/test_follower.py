@@ -31,7 +31,7 @@ from tests.integrations.conftest import (
 )
 from tests.ledger.conftest import NOW_US, commit, make_event
 from tests.server import free_port
-from tests.workspace.conftest import away
+from tests.workspace.conftest import away, unwritable
 
 
 def test_events_arrive_in_order_and_signed(receiver: Receiver, follower: Follower, clock: Clock) -> None:
@@ -237,8 +237,9 @@ def test_a_receiver_that_is_not_there(receiver: Receiver, follower: Follower) ->
     assert Delivery.objects.get().error == "Connection refused."
 
 
-def test_pausing_needs_its_record(receiver: Receiver, follower: Follower) -> None:
-    """If the pause cannot be recorded, it does not happen, and neither does the result of the attempt; the next step has it."""
+@pytest.mark.parametrize("table", ["ledger_bundle", "integrations_integration"])
+def test_pausing_needs_its_record(receiver: Receiver, follower: Follower, table: str) -> None:
+    """If the pause cannot be recorded, or not be stored, neither happens, nor does the result of the attempt; the next step has it."""
     receiver.answers += [(410, {}, b""), (410, {}, b"")]
     integration = connect(receiver).integration
     follower.step(integration.pk + 1)  # nothing: there is no such integration
@@ -247,7 +248,7 @@ def test_pausing_needs_its_record(receiver: Receiver, follower: Follower) -> Non
         broken.__enter__()
         return 410, {}, b""
 
-    broken = away("ledger_bundle")
+    broken = unwritable(table)
     receiver.behave = break_ledger
     try:
         with pytest.raises(DatabaseError):
@@ -256,6 +257,7 @@ def test_pausing_needs_its_record(receiver: Receiver, follower: Follower) -> Non
         broken.__exit__(None, None, None)
     assert not Integration.objects.get().is_paused
     assert Delivery.objects.get().attempts == 0
+    assert events("integration.paused") == []
     receiver.behave = None
     assert deliver(follower, integration).paused_code == "gone"
     assert len(events("integration.paused")) == 1

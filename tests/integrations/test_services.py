@@ -19,7 +19,7 @@ from opssentinal.integrations.models import Delivery, Integration
 from opssentinal.query import parse
 from opssentinal.workspace.preferences import update_preferences
 from tests.integrations.conftest import ALICE, HERE, NOON, Clock, Receiver, connect, deliver, events, record_events
-from tests.workspace.conftest import away
+from tests.workspace.conftest import away, unwritable
 
 Change = Callable[[Integration], object]
 
@@ -73,13 +73,15 @@ def test_every_change_is_one_event_of_its_actor(receiver: Receiver, name: str) -
 
 
 def test_resuming_is_recorded_or_does_not_happen(receiver: Receiver) -> None:
-    """The way back from a pause, the same."""
+    """The way back from a pause, the same, and both ways."""
     integration = connect(receiver).integration
     services.pause(integration.public_id, ALICE, HERE)
-    before = _rows()
-    with away("ledger_bundle"), pytest.raises(DatabaseError):
-        services.resume(integration.public_id, ALICE, HERE)
-    assert _rows() == before
+    before, recorded = _rows(), len(events())
+    for table in ("ledger_bundle", "integrations_integration"):
+        with unwritable(table), pytest.raises(DatabaseError):
+            services.resume(integration.public_id, ALICE, HERE)
+        assert _rows() == before
+        assert len(events()) == recorded
     services.resume(integration.public_id, ALICE, HERE)
     paused, resumed = events("integration.updated")
     assert [(c.field, c.before, c.after) for c in paused.changes] == [("enabled", True, False)]

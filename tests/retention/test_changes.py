@@ -24,7 +24,7 @@ from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences, update_preferences
 from opssentinal.workspace.principals import user_actor
 from tests.retention.conftest import NOON, days_ago, make_admin, record_events
-from tests.workspace.conftest import away
+from tests.workspace.conftest import away, unwritable
 
 Check = Callable[[], None]
 DAY = timedelta(days=1)
@@ -238,6 +238,9 @@ def test_no_change_without_its_record_and_the_other_way_round(admin: User) -> No
             act()
         assert ScheduledChange.objects.count() == 1
         assert preferences().audit_retention_days == 365
-    with away("workspace_storedpreferences"), pytest.raises(DatabaseError):
+    with unwritable("retention_scheduledchange"), pytest.raises(DatabaseError):
+        changes.cancel(RETENTION, user_actor(admin), Context())
+    with unwritable("workspace_storedpreferences"), pytest.raises(DatabaseError):
         changes.apply_due(NOON + DAY)
+    assert ScheduledChange.objects.count() == 1
     assert recorded("settings.", "retention.change_cancelled") == []

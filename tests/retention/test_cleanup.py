@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.test import Client
 
 from opssentinal.events.model import Actor, Context
@@ -22,9 +23,11 @@ from opssentinal.exports.models import Export
 from opssentinal.ledger import reader
 from opssentinal.query import Filter
 from opssentinal.retention import cleanup, jobs
+from opssentinal.retention.models import RetentionRun
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences, update_preferences
 from tests.retention.conftest import NOON, days_ago, record_events
+from tests.workspace.conftest import unwritable
 
 Check = Callable[[], None]
 ALICE = Actor(type="user", id="user_1", name="Alice")
@@ -155,6 +158,32 @@ def test_the_command(ledger: Check) -> None:
     assert json.loads(shown.getvalue()) == json.loads(dry) | {"dry_run": False}
     assert Session.objects.count() == 0
     assert reader.newest(1)[0].metadata == {key: n for key, n in json.loads(dry).items() if key != "dry_run"}
+
+
+@pytest.mark.parametrize("unwritten", [("ledger_bundle",), ("retention_retentionrun", "UPDATE")])
+def test_a_run_ends_only_together_with_its_record(ledger: Check, unwritten: tuple[str, ...]) -> None:
+    """Where either cannot be written, what somebody asked for is not finished and nothing is recorded."""
+    with unwritable(*unwritten), pytest.raises(DatabaseError):
+        jobs.run_cleanup(ALICE, now=NOON)
+    assert RetentionRun.objects.get().finished_at is None
+    assert reader.head().size == 0
+    jobs.run_cleanup(ALICE, now=NOON)
+    assert [event.action for event in reader.newest(10)] == ["cleanup.finished"]
+
+
+@pytest.mark.parametrize("table", ["ledger_bundle", "workspace_storedpreferences"])
+def test_the_settings_change_only_together_with_their_record(admin: User, table: str) -> None:
+    """On the page: where either cannot be written there is neither."""
+    client = Client(raise_request_exception=False)
+    client.force_login(admin)
+    days = {"cleanup_sessions_days": "3", "cleanup_exports_days": "30", "cleanup_deliveries_days": "5"}
+    before = preferences()
+    with unwritable(table):
+        assert client.post("/settings/data-retention/cleanup/", days).status_code == 503
+    assert preferences() == before
+    assert reader.head().size == 0
+    assert client.post("/settings/data-retention/cleanup/", days).status_code == 302
+    assert [event.action for event in reader.newest(10)] == ["settings.updated"]
 
 
 def test_what_the_preview_counts_is_what_goes(ledger: Check) -> None:

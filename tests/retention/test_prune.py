@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from opssentinal.errors import NotFound, Unavailable
 from opssentinal.events.model import Actor, Context, RecordedEvent, to_us
@@ -21,6 +22,7 @@ from opssentinal.retention import jobs, policy
 from opssentinal.retention.models import RetentionRun
 from opssentinal.workspace.preferences import update_preferences
 from tests.retention.conftest import NOON, days_ago, record_events
+from tests.workspace.conftest import unwritable
 
 Check = Callable[[], None]
 ALICE = Actor(type="user", id="user_1", name="Alice")
@@ -89,6 +91,20 @@ def test_what_a_stopped_run_removed_is_recorded_by_the_next(ledger: Check) -> No
     assert jobs.run_prune(ALICE, now=NOON).events == 512
     assert jobs.run_prune(ALICE, now=NOON).events == 0
     assert [event.metadata["events"] for event in recorded("retention.pruned")] == [512]
+
+
+@pytest.mark.parametrize("table", ["ledger_bundle", "retention_retentionrun"])
+def test_a_run_is_accounted_for_only_together_with_its_record(ledger: Check, table: str) -> None:
+    """Where either cannot be written once the text is gone, the run is not finished; the next one records what went."""
+    record_events(512, days_ago(500))
+    with ExitStack() as broken, pytest.raises(DatabaseError):
+        jobs.run_prune(ALICE, now=NOON, progress=lambda _: broken.enter_context(unwritable(table)))
+    assert reader.head().minimum_index == 512
+    assert recorded("retention.pruned") == []
+    assert RetentionRun.objects.get().finished_at is None
+    assert jobs.run_prune(ALICE, now=NOON).events == 512
+    assert [event.metadata["events"] for event in recorded("retention.pruned")] == [512]
+    ledger()
 
 
 def test_a_failed_run_shows_its_error_and_records_what_went(ledger: Check) -> None:

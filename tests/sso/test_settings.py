@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from opssentinal.errors import Conflict
@@ -30,7 +29,7 @@ from tests.sso.conftest import (
     visitor,
 )
 from tests.sso.openid_provider import CLIENT_ID, CLIENT_SECRET, DANA, OpenIDProvider
-from tests.workspace.conftest import away, events, is_signed_in, sign_in
+from tests.workspace.conftest import away, events, is_signed_in, sign_in, unwritable
 
 Broken = Callable[[], AbstractContextManager[None]]
 NO_RULES = {"rules-TOTAL_FORMS": "0", "rules-INITIAL_FORMS": "0"}
@@ -358,44 +357,21 @@ def test_nothing_is_recorded_unless_it_changes(sso: OpenIDProvider, path: str, f
     """The row cannot be written: no event claims that it was."""
     client = admin()
     count = len(events())
-    with connection.cursor() as cursor:
-        _forbid_updates(cursor)
-    try:
+    with unwritable("sso_oidcprovider"):
         assert client.post(PAGE + path, fields | {"issuer": sso.issuer}).status_code == 500
-    finally:
-        with connection.cursor() as cursor:
-            _allow_updates(cursor)
     assert len(events()) == count
 
 
-def _forbid_updates(cursor: Any) -> None:
-    """Have the database itself refuse to change the provider."""
-    if connection.vendor == "sqlite":
-        cursor.execute(
-            "CREATE TRIGGER refuse BEFORE UPDATE ON sso_oidcprovider BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        )
-        return
-    cursor.execute(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;"
-        "CREATE TRIGGER refuse BEFORE UPDATE ON sso_oidcprovider FOR EACH ROW EXECUTE FUNCTION refuse()"
-    )
-
-
-def _allow_updates(cursor: Any) -> None:
-    if connection.vendor == "sqlite":
-        cursor.execute("DROP TRIGGER refuse")
-        return
-    cursor.execute("DROP TRIGGER refuse ON sso_oidcprovider; DROP FUNCTION refuse()")
-
-
-def test_a_test_that_cannot_be_recorded_does_not_count(op: OpenIDProvider, alice: User, broken_ledger: Broken) -> None:
-    """No record, no permission to switch on."""
+@pytest.mark.parametrize("table", ["ledger_bundle", "sso_oidcprovider"])
+def test_a_test_that_cannot_be_recorded_does_not_count(op: OpenIDProvider, alice: User, table: str) -> None:
+    """No record, no permission to switch on; and no record of a test that could not be noted."""
     connect(op)
     client = admin()
     back = at_provider(leaving_to(client.post(PAGE + "test/")))
-    with broken_ledger():
+    with unwritable(table):
         assert client.get(back).status_code == 500
     assert not OIDCProvider.objects.get().is_tested
+    assert events("oidc.tested") == []
 
 
 def test_unlinking_is_recorded_and_lets_the_address_link_anew(sso: OpenIDProvider, broken_ledger: Broken) -> None:

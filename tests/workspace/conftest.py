@@ -90,9 +90,9 @@ def unwritable(table: str, *operations: str) -> Iterator[None]:
     is_postgresql = connection.vendor == "postgresql"
     with connection.cursor() as cursor:
         if is_postgresql:
-            body = "$$ BEGIN PERFORM 1 FROM nowhere; END $$"
+            body = "$$ BEGIN RAISE 'the disk is full' USING ERRCODE = 'disk_full'; END $$"
             cursor.execute(f"CREATE FUNCTION unwritable() RETURNS trigger LANGUAGE plpgsql AS {body}")
-        # Not RAISE, which the product could take for a value that is taken already.
+        # An error of operation on both; SQLite's RAISE would be one of integrity, as where a value is taken already.
         act = (
             "FOR EACH STATEMENT EXECUTE FUNCTION unwritable()" if is_postgresql else "BEGIN SELECT 1 FROM nowhere; END"
         )
