@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
+from urllib.parse import urlsplit
 
 import pytest
 from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.db import DatabaseError, connection
+from django.test import Client
 from django.utils import timezone
 
 from opssentinal.approvals import services
@@ -18,7 +20,8 @@ from opssentinal.approvals.models import AdminTerm, Approval
 from opssentinal.errors import Conflict, Forbidden, NotFound, OpsSentinalError
 from opssentinal.events.model import Context
 from opssentinal.ledger.recording import recording
-from opssentinal.workspace import accounts
+from opssentinal.workspace import accounts, second_factor
+from opssentinal.workspace.links import password_link
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences, update_preferences
 from opssentinal.workspace.principals import user_actor
@@ -108,17 +111,45 @@ def _sent_a_link(alice: User, carol: User) -> User:
     return carol
 
 
-def _without_factor(alice: User, carol: User) -> User:
-    Authenticator.objects.filter(user=carol).delete()
+def _used_a_link(alice: User, carol: User) -> User:
+    client = Client()
+    page = client.get(urlsplit(password_link(carol)).path, follow=True)
+    new = {"password1": "a wholly different passphrase", "password2": "a wholly different passphrase"}
+    assert client.post(page.request["PATH_INFO"], new)["Location"] == "/accounts/password/done/"
     return carol
 
 
-@pytest.mark.parametrize("changed", [_created, _promoted, _promoted_anew, _reactivated, _sent_a_link, _without_factor])
+def _at_another_address(alice: User, carol: User) -> User:
+    with recording() as record:
+        accounts.change_account(record, carol, user_actor(alice), Context(), email="alice@example.org")
+    return carol
+
+
+def _without_factor(alice: User, carol: User) -> User:
+    with recording() as record:
+        assert second_factor.reset(record, carol, user_actor(alice), Context())
+    return carol
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        _created,
+        _promoted,
+        _promoted_anew,
+        _reactivated,
+        _sent_a_link,
+        _used_a_link,
+        _at_another_address,
+        _without_factor,
+    ],
+)
 def test_who_was_let_in_after_it_was_asked_does_not_approve(
     alice: User, carol: User, changed: Callable[[User, User], User], ledger: Check
 ) -> None:
     """Whoever asks could have made, promoted or taken over the approver; what is asked after that, it approves."""
     Authenticator.objects.create(user=carol, type=Authenticator.Type.TOTP, data={})
+    _sent_a_link(alice, carol)
     approval = ask(alice)
     approver = changed(alice, carol)
     with pytest.raises(Forbidden, match="after this was asked for"):

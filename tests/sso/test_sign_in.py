@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from opssentinal.apikeys.authentication import authenticate
 from opssentinal.apikeys.services import create_key
+from opssentinal.approvals.terms import has_been_admin_since
 from opssentinal.errors import Unauthenticated
 from opssentinal.events.model import Actor, Change, Context
 from opssentinal.sso import configuration, discovery
@@ -87,6 +88,19 @@ def test_an_account_is_matched_by_its_verified_address_and_bound(sso: OpenIDProv
     assert bound.changes == [Change(field="single_sign_on", before=None, after=f"bobs-subject at {sso.issuer}")]
     assert (entered.action, entered.actor and entered.actor.id) == ("login.success", f"user_{bob.pk}")
     assert Identity.objects.get().user == bob
+
+
+def test_who_was_bound_after_it_was_asked_does_not_approve(sso: OpenIDProvider, alice: User) -> None:
+    """An admin's account that somebody comes into through the provider for the first time decides nothing asked before."""
+    dana = User.objects.create_user("dana@example.com", name="Dana", role="admin")
+    assert has_been_admin_since(dana, timezone.now())
+    asked_at = timezone.now()
+    assert round_trip(visitor()).status_code == 302
+    assert Identity.objects.get().user == dana
+    assert not has_been_admin_since(dana, asked_at)
+    now = timezone.now()
+    assert round_trip(visitor()).status_code == 302
+    assert has_been_admin_since(dana, now), "who is bound already comes in as ever"
 
 
 def test_another_subject_does_not_take_over_a_bound_account(sso: OpenIDProvider) -> None:

@@ -54,7 +54,7 @@ class AdminTerm(models.Model):
     """Since when an account is an admin who can sign in, and until when; kept by `terms` whenever the account changes.
 
     `until` is null for good; it may lie ahead, where the account has an end. `let_in_at` is when somebody last gave the
-    account a new way in: a link to set a password, or a second factor taken away.
+    account a new way in: a link to set a password, made or used, another address or identity, or a second factor taken away.
     """
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, related_name="admin_term")

@@ -17,18 +17,20 @@ from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
 
 from opssentinal.approvals.models import AdminTerm
+from opssentinal.workspace.letting_in import let_in
 from opssentinal.workspace.models import Role, User
 from opssentinal.workspace.preferences import preferences
 
 # Without a cool-down too there is time in which others can see what was done to the admins.
 LEAST_MEMORY: Final = timedelta(days=1)
-_DECIDING: Final = {"role", "is_active", "expires_at", "link_expires_at"}
+_DECIDING: Final = {"role", "is_active", "expires_at", "link_expires_at", "email"}
 
 
 def connect() -> None:
     """Follow the accounts; called when the app is ready."""
     post_save.connect(_follow, sender=User, dispatch_uid="approvals.terms")
     post_delete.connect(_factor_removed, sender=Authenticator, dispatch_uid="approvals.factors")
+    let_in.connect(_let_in, sender=User, dispatch_uid="approvals.let_in")
 
 
 def active_admins(now: datetime | None = None) -> QuerySet[User]:
@@ -71,15 +73,24 @@ def _follow(instance: User, update_fields: frozenset[str] | None = None, **_: An
         elif term is not None and lasts:
             term.until = now
         if term is not None:
-            if (
-                update_fields is not None
-                and "link_expires_at" in update_fields
-                and instance.link_expires_at is not None
-            ):
+            if update_fields is not None and _lets_in(instance, update_fields):
                 term.let_in_at = now
             term.save()
 
 
+def _lets_in(user: User, changed: frozenset[str]) -> bool:
+    """Whether the change is a way in: a link, or the address by which single sign-on finds the account."""
+    return "email" in changed or ("link_expires_at" in changed and user.link_expires_at is not None)
+
+
 def _factor_removed(instance: Authenticator, **_: Any) -> None:
+    _note_let_in(instance.user_id)
+
+
+def _let_in(user: User, **_: Any) -> None:
+    _note_let_in(user.pk)
+
+
+def _note_let_in(user_id: int) -> None:
     with transaction.atomic():
-        AdminTerm.objects.filter(user_id=instance.user_id).update(let_in_at=timezone.now())
+        AdminTerm.objects.filter(user_id=user_id).update(let_in_at=timezone.now())

@@ -20,6 +20,7 @@ from opssentinal.sso.models import Identity, OIDCProvider
 from opssentinal.sso.refusal import SignInRefused
 from opssentinal.workspace.accounts import account_event, change_role, created, insert_account, new_account
 from opssentinal.workspace.adapters import AccountAdapter
+from opssentinal.workspace.letting_in import let_in
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import anonymous_actor, request_context, user_actor
 from opssentinal.workspace.sign_in import SINGLE_SIGN_ON
@@ -157,6 +158,7 @@ def _bind(
         identity = Identity.objects.create(issuer=row.issuer, subject=claims["sub"], user=user)
     except IntegrityError as error:
         raise Conflict("The subject or the account was bound in the meantime.") from error
+    let_in.send(User, user=user)
     if not is_new:  # of a new account, user.created tells it
         record(account_event("user.updated", user, by, context, changes=[binding(None, identity)], metadata=_said(row)))
 

@@ -30,6 +30,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from opssentinal.events.model import Change, Event
 from opssentinal.ledger.recording import recording
+from opssentinal.workspace.letting_in import let_in
 from opssentinal.workspace.links import end_links
 from opssentinal.workspace.lockout import is_locked_out
 from opssentinal.workspace.models import User
@@ -159,6 +160,8 @@ class AccountAdapter(DefaultAccountAdapter):
             if not changed:
                 messages.error(request, "The account has changed meanwhile. Its password stays as it was.")
                 raise ImmediateHttpResponse(redirect(request.path))
+            if by_link:
+                let_in.send(User, user=user)
             sessions = UserSession.objects.filter(user=user)
             # Django refuses these sessions by itself: they carry a hash of the old password.
             ended, _ = (sessions if by_link else sessions.exclude(session_key=request.session.session_key)).delete()
