@@ -47,7 +47,7 @@ class Page(NamedTuple):
 
 _EXPORT = ("exp_" + "0" * 32,)
 _INTEGRATION = ("int_00000000",)
-_USER = ("somebody",)  # the primary key of an account
+_USER = ("somebody",)  # the primary key of an account; "a request" is that of one that waits for approval
 
 PAGES: dict[str, Page] = {
     "": Page(SIGNED_IN, METHODS),
@@ -89,7 +89,7 @@ PAGES: dict[str, Page] = {
     "settings/single-sign-on/tested/": Page(ADMINS, READ),
     "settings/single-sign-on/linked/": Page(ADMINS, READ_POST),
     "settings/approvals/": Page(ADMINS, READ),
-    "settings/approvals/<int:pk>/<str:verdict>/": Page(ADMINS, POST, ("1", "approve")),
+    "settings/approvals/<int:pk>/<str:verdict>/": Page(ADMINS, POST, ("a request", "grant")),
     "settings/integrations/": Page(ADMINS, READ),
     "settings/integrations/new/": Page(ADMINS, READ_POST),
     "settings/integrations/<str:public_id>/": Page(ADMINS, READ, _INTEGRATION),

@@ -21,8 +21,12 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from opssentinal.apikeys.principal import EVENTS_READ, SCOPES
 from opssentinal.apikeys.services import create_key
+from opssentinal.approvals import services as approvals
+from opssentinal.approvals.models import Approval
 from opssentinal.events.model import Context
 from opssentinal.incidents import services as incidents
+from opssentinal.ledger.recording import recording
+from opssentinal.retention.changes import APPROVAL_KIND
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences
 from tests.access.conftest import OPERATOR, browser, event_of, let_auditors_read, put
@@ -31,6 +35,7 @@ from tests.access.table import GUESTS, METHODS, NOTHING, OPERATIONS, PAGES, ROLE
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 CSRF = "c" * 32
 _PART = re.compile(r"<[^>]+>")
+_ROWS: dict[str, Any] = {"somebody": User, "a request": Approval}
 _names = count()
 
 
@@ -48,7 +53,7 @@ def path_of(route: str, parts: tuple[str, ...] = ()) -> str:
     """An address with its variable parts filled in; that of a regular expression is its beginning and the one part."""
     if "^" in route:
         return "/" + route.partition("^")[0] + (f"accounts/password/{parts[0]}/" if parts else "nothing/here")
-    filled = (str(User.objects.order_by("pk")[0].pk) if part == "somebody" else part for part in parts)
+    filled = (str(_ROWS[part].objects.order_by("pk")[0].pk) if part in _ROWS else part for part in parts)
     return "/" + _PART.sub(lambda _: next(filled), route)
 
 
@@ -118,8 +123,10 @@ def expected(page: Page, role: str, method: str) -> set[str]:
 
 @pytest.fixture
 def workspace(ledger: object) -> None:
-    """One event, one incident and the first account."""
-    User.objects.create_user("first@example.com", role="admin")
+    """One event, one incident, the first account and what it asks other admins to approve."""
+    first = User.objects.create_user("first@example.com", role="admin")
+    with recording() as record:
+        approvals.ask(record, APPROVAL_KIND, "Keep less", {}, user=first, context=Context())
     put(event_of(1, "inside"))
     incidents.open_incident(OPERATOR, Context(), title="Strange sign-ins", severity="high", origin="manual")
 
@@ -135,6 +142,15 @@ def test_a_page_is_for_whom_the_table_says(role: str, workspace: None) -> None:
             if found not in expected(page, role, method):
                 wrong.append(f"{method} {path}: {found} instead of {' or '.join(expected(page, role, method))}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("verdict", ["grant", "reject", "withdraw"])
+def test_a_verdict_is_for_admins(verdict: str, workspace: None) -> None:
+    """Each of the three is known at its address: an admin is sent back to the list, others are refused there too."""
+    path = path_of("settings/approvals/<int:pk>/<str:verdict>/", ("a request", verdict))
+    answers = {role: ask(Someone(role).browser(), "POST", path) for role in ROLES}
+    assert answers.pop("admin")["Location"] == "/settings/approvals/"
+    assert [answer_to(answer, path) for answer in answers.values()] == ["sign in", "refused", "refused", "refused"]
 
 
 @pytest.mark.parametrize("role", ["anonymous", "admin"])
