@@ -63,6 +63,8 @@ def test_no_wider_networks_and_no_later_expiry_than_its_own(caller: Make) -> Non
     assert datetime.fromisoformat(made["expires_at"]) == tomorrow
     less = {"networks": ["127.0.0.1/32"], "expires_at": (tomorrow - timedelta(hours=1)).isoformat()}
     assert program.post("/api-keys", NEW | less).json_["networks"] == ["127.0.0.1/32"]
+    longer = {"networks": ["::ffff:127.0.0.1"]}
+    assert program.post("/api-keys", NEW | longer).json_["networks"] == ["127.0.0.1/32"], "the same, spelt longer"
     for more, code in (
         ({"networks": ["127.0.0.1/32", "10.0.0.0/8"]}, "wider_network"),
         ({"networks": ["::/0"]}, "wider_network"),
@@ -70,7 +72,7 @@ def test_no_wider_networks_and_no_later_expiry_than_its_own(caller: Make) -> Non
     ):
         answer = program.post("/api-keys", NEW | more)
         assert (answer.status_code, answer.json_["code"]) == (403, code)
-    assert APIKey.objects.count() == 3
+    assert APIKey.objects.count() == 4
 
 
 def test_a_key_made_by_a_key_ends_with_the_same_account(caller: Make) -> None:

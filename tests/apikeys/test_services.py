@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -205,6 +206,33 @@ def test_what_no_key_may_be(make_key: Make, fields: dict[str, Any], path: str) -
         make_key(**fields)
     assert refused.value.path == path
     assert not APIKey.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("::/0", "::/0"),
+    ],
+)
+def test_a_network_is_kept_as_clients_addresses_are(make_key: Make, typed: str, kept: str) -> None:
+    """A network of IPv4 spelt as one of IPv6 lets in whoever is in it; clients' addresses are spelt the shorter way."""
+    made = make_key(networks=[typed])
+    assert made.key.networks == [kept]
+    inside = str(ip_network(kept).network_address)
+    authenticate(made.token).require_network(inside)
+    with pytest.raises(Forbidden):
+        authenticate(made.token).require_network("2001:db7::1" if "." in kept else "192.0.2.1")
+
+
+def test_a_key_made_before_lets_in_who_it_was_meant_for(make_key: Make) -> None:
+    """What is stored in the longer spelling is read like what is entered now."""
+    made = make_key()
+    APIKey.objects.update(networks=["::ffff:10.0.0.0/104"])
+    authenticate(made.token).require_network("10.1.2.3")
 
 
 def test_a_key_does_not_begin_expired(make_key: Make) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
-
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
@@ -17,7 +15,7 @@ from opssentinal.api.parameters import CURSOR, LIMIT, refuse_unknown
 from opssentinal.api.responses import json_response
 from opssentinal.apikeys import services
 from opssentinal.apikeys.models import APIKey
-from opssentinal.apikeys.principal import KEYS_ADMIN, KeyPrincipal
+from opssentinal.apikeys.principal import KEYS_ADMIN, KeyPrincipal, network_of
 from opssentinal.errors import Forbidden
 
 router = Router(tags=["API keys"])
@@ -103,7 +101,7 @@ def _refuse_more_than(principal: KeyPrincipal, asked: shapes.KeyRequest) -> None
 
 def _is_within(text: str, principal: KeyPrincipal) -> bool:
     try:
-        network = ip_network(text.strip())
+        network = network_of(text.strip())
     except ValueError:
         return True  # making the key refuses it and says why
     # subnet_of wants both of one version, which the comparison makes sure of.

@@ -10,7 +10,6 @@ import hmac
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
 
 from django.db import DatabaseError, transaction
 from django.db.models import Q
@@ -18,7 +17,7 @@ from django.utils import timezone
 
 from opssentinal.apikeys import token as tokens
 from opssentinal.apikeys.models import APIKey
-from opssentinal.apikeys.principal import KeyPrincipal
+from opssentinal.apikeys.principal import KeyPrincipal, network_of
 from opssentinal.errors import Unauthenticated, Unavailable
 
 CACHE_S = 2.0
@@ -109,7 +108,7 @@ def _look_up(public_id: str, digest: str) -> KeyPrincipal | Unauthenticated:
         source=key.source,
         tenant=key.tenant,
         scopes=frozenset(key.scopes),
-        networks=tuple(ip_network(text) for text in key.networks),
+        networks=tuple(network_of(text) for text in key.networks),
         expires_at=key.expires_at,
     )
 

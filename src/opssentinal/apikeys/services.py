@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import IntegrityError, transaction
@@ -14,7 +13,7 @@ from django.utils import timezone
 from opssentinal.apikeys import token as tokens
 from opssentinal.apikeys.authentication import forget_cached
 from opssentinal.apikeys.models import APIKey
-from opssentinal.apikeys.principal import SCOPES
+from opssentinal.apikeys.principal import SCOPES, network_of
 from opssentinal.errors import Conflict, InvalidInput, NotFound
 from opssentinal.events.model import SOURCE_PATTERN, Actor, Context, Event, Target, rfc3339
 from opssentinal.ledger.recording import recording
@@ -192,7 +191,7 @@ def _checked_networks(networks: Iterable[str]) -> list[str]:
     found: list[str] = []
     for text in networks:
         try:
-            found.append(str(ip_network(text.strip())))
+            found.append(str(network_of(text.strip())))
         except ValueError as error:
             raise InvalidInput(
                 f"“{text.strip()[:64]}” is no address or network, such as 10.0.0.0/8", path="networks"
