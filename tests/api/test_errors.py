@@ -9,6 +9,7 @@ from django.test import Client
 
 from opssentinal.api import authorization
 from opssentinal.apikeys import token as tokens
+from opssentinal.apikeys.models import APIKey
 from opssentinal.apikeys.principal import SCOPES
 from opssentinal.apikeys.rate import RateLimit
 from opssentinal.ledger.reader import newest
@@ -114,6 +115,20 @@ def test_without_the_scope(caller: Callable[..., Caller], scope: str, method: st
         assert (answer.status_code, answer.json_["code"]) == (403, "insufficient_scope")
     denials = [event for event in newest(9) if event.action == "access.denied"]
     assert [(event.targets[0].id, event.actor and event.actor.type) for event in denials] == [(scope, "api_key")]
+
+
+def test_a_key_used_from_elsewhere_leaves_a_trace(caller: Callable[..., Caller]) -> None:
+    """403 outside of the key's networks, recorded once a minute whatever is asked for; the key does not count as used."""
+    program = caller(networks=["10.0.0.0/8"])
+    for path in ("/events", "/exports", "/event-types"):
+        answer = program.get(path)
+        assert (answer.status_code, answer.json_["code"]) == (403, "network_not_allowed")
+    (denied,) = [event for event in newest(9) if event.action == "access.denied"]
+    assert (denied.actor and denied.actor.name, denied.context.ip) == ("Billing", "127.0.0.1")
+    assert denied.metadata == {"method": "GET", "path": "/api/v1/events", "reason": "network_not_allowed"}
+    assert APIKey.objects.get().last_used_at is None
+    assert caller(name="Auth").get("/event-types").status_code == 200
+    assert APIKey.objects.get(name="Auth").last_used_at is not None
 
 
 def test_the_rate_limit(caller: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from opssentinal.apikeys import authentication, services
 from opssentinal.apikeys import token as tokens
-from opssentinal.apikeys.authentication import authenticate, authenticate_cached
+from opssentinal.apikeys.authentication import authenticate, authenticate_cached, note_use
 from opssentinal.apikeys.models import APIKey
 from opssentinal.apikeys.principal import EVENTS_READ, EVENTS_WRITE, SCOPES
 from opssentinal.apikeys.services import CreatedKey, revoke_key
@@ -166,21 +166,24 @@ def test_a_key_works_while_who_made_it_is_an_admin(make_key: Make, role: str) ->
         authenticate(made.token)
 
 
-def test_last_use_is_written_once_a_minute(make_key: Make, django_assert_num_queries: Any) -> None:
-    """Using a key notes when, but no more often than each minute."""
+def test_last_use_is_written_once_a_minute(
+    make_key: Make, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Using a key notes when, but no more often than each minute; asking whether it is one notes nothing."""
     made = make_key()
-    authenticate(made.token)
+    principal = authenticate(made.token)
+    made.key.refresh_from_db()
+    assert made.key.last_used_at is None
+    note_use(principal)
     made.key.refresh_from_db()
     first = made.key.last_used_at
     assert first is not None and abs(timezone.now() - first) < timedelta(seconds=30)
-    authentication.forget_cached()
-    with django_assert_num_queries(1):
-        authenticate(made.token)
-    APIKey.objects.update(last_used_at=first - timedelta(minutes=2))
-    authentication.forget_cached()
-    authenticate(made.token)
+    with django_assert_num_queries(0):
+        note_use(principal)
+    monkeypatch.setattr(authentication, "LAST_USED_EVERY", timedelta(0))
+    note_use(principal)
     made.key.refresh_from_db()
-    assert made.key.last_used_at is not None and made.key.last_used_at >= first
+    assert made.key.last_used_at is not None and made.key.last_used_at > first
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,18 @@ from django.utils import timezone
 
 from opssentinal.apikeys import authentication
 from opssentinal.apikeys import token as tokens
+from opssentinal.apikeys.models import APIKey
 from opssentinal.apikeys.principal import EVENTS_READ
 from opssentinal.apikeys.rate import RateLimit
 from opssentinal.apikeys.services import revoke_key
-from opssentinal.events.model import Context
+from opssentinal.events.model import Context, RecordedEvent
+from opssentinal.ledger.reader import newest
 
 from .conftest import ALICE, Client, event, sent_events
+
+
+def denials() -> list[RecordedEvent]:
+    return [event for event in newest(50) if event.action == "access.denied"]
 
 
 def test_source_and_tenant_come_from_the_key(client: Client, make_token: Callable[..., str]) -> None:
@@ -52,8 +58,6 @@ def test_requests_without_a_valid_key_are_401(client: Client, header: str, code:
 
 def test_a_revoked_key_stops_within_two_seconds(client: Client) -> None:
     """A key that another process revoked is refused 2 seconds later at the latest; one revoked here at once."""
-    from opssentinal.apikeys.models import APIKey
-
     assert client.post(event()).status == 201
     # Another process changes the row; nothing tells this one.
     APIKey.objects.update(revoked_at=timezone.now())
@@ -92,9 +96,12 @@ def test_an_expired_key_is_401_also_from_the_cache(
 
 
 def test_a_key_without_the_scope_is_403(client: Client, make_token: Callable[..., str]) -> None:
-    """A reading key cannot write."""
-    answer = Client(client.port, make_token(scopes=[EVENTS_READ])).post(event())
-    assert (answer.status, answer.body["code"]) == (403, "insufficient_scope")
+    """A reading key cannot write; that it tried is recorded, once a minute."""
+    reading = Client(client.port, make_token(scopes=[EVENTS_READ]))
+    for _ in range(2):
+        answer = reading.post(event())
+        assert (answer.status, answer.body["code"]) == (403, "insufficient_scope")
+    assert [denial.targets[0].id for denial in denials()] == ["events:write"]
 
 
 def test_a_key_of_other_networks_is_403(client: Client, make_token: Callable[..., str]) -> None:
@@ -102,6 +109,21 @@ def test_a_key_of_other_networks_is_403(client: Client, make_token: Callable[...
     assert Client(client.port, make_token(networks=["127.0.0.0/8"])).post(event()).status == 201
     answer = Client(client.port, make_token(networks=["10.0.0.0/8"])).post(event(), X_Forwarded_For="10.1.2.3")
     assert (answer.status, answer.body["code"]) == (403, "network_not_allowed")
+
+
+def test_a_key_used_from_elsewhere_leaves_a_trace(client: Client, make_token: Callable[..., str]) -> None:
+    """access.denied tells which key and from where, once a minute; the key does not count as used."""
+    token = make_token(networks=["10.0.0.0/8"])
+    for _ in range(3):
+        Client(client.port, token).post(event(), User_Agent="stolen/1.0")
+    (denied,) = denials()
+    assert denied.actor is not None
+    assert (denied.actor.type, denied.actor.id) == ("api_key", tokens.public_id(token))
+    assert (denied.context.ip, denied.context.user_agent) == ("127.0.0.1", "stolen/1.0")
+    assert denied.metadata == {"method": "POST", "path": "/api/v1/events", "reason": "network_not_allowed"}
+    assert APIKey.objects.get(public_id=tokens.public_id(token)).last_used_at is None
+    assert client.post(event()).status == 201
+    assert APIKey.objects.get(public_id=tokens.public_id(client.token)).last_used_at is not None
 
 
 def test_the_rate_limit(serve: Callable[..., int], make_token: Callable[..., str]) -> None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from typing import cast
 
 from django.conf import settings
-from django.core.cache import cache
 from django.http import HttpRequest
 from ninja.security.http import HttpAuthBase
 
-from opssentinal.apikeys.authentication import authenticate, bearer_token
+from opssentinal.apikeys.authentication import authenticate, bearer_token, note_use
+from opssentinal.apikeys.denial import record_denial
 from opssentinal.apikeys.principal import KeyPrincipal
 from opssentinal.apikeys.rate import Budget, RateLimit
 from opssentinal.errors import Forbidden
-from opssentinal.events.model import Context, Event, Target
-from opssentinal.ledger.recording import recording
+from opssentinal.events.model import Context
 from opssentinal.workspace.principals import client_address, user_agent
 from opssentinal.workspace.viewing import View, is_view_recorded
 
 SCHEME = "APIKey"
-DENIAL_EVERY_S = 60
 
 REQUESTS = RateLimit("requests", settings.CONFIG.api_requests_per_minute)
 EVENTS = RateLimit("events", settings.CONFIG.ingest_events_per_minute)
@@ -28,8 +26,8 @@ EVENTS = RateLimit("events", settings.CONFIG.ingest_events_per_minute)
 class Scope(HttpAuthBase):
     """Lets a request in whose key has this scope, and counts it against the key's share of requests.
 
-    Writing events counts events instead, which its own view does. A key that asks beyond its scopes is recorded as
-    access.denied, at most once a minute for each scope, so that a program in a loop does not fill the log.
+    Writing events counts events instead, which its own view does. A key that asks beyond its scopes, or from
+    outside of its networks, is recorded as access.denied.
     """
 
     openapi_scheme = "bearer"
@@ -42,14 +40,18 @@ class Scope(HttpAuthBase):
     def __call__(self, request: HttpRequest) -> KeyPrincipal:
         """Return the principal, which ninja keeps as `request.auth`."""
         principal = authenticate(bearer_token(request.headers.get("Authorization", "")))
-        principal.require_network(request_ip(request))
+        try:
+            principal.require_network(request_ip(request))
+        except Forbidden as refused:
+            _record_denial(request, principal, refused)
+            raise
+        note_use(principal)
         if self._counts_requests:
             note_budget(request, REQUESTS, REQUESTS.take(principal.id))
         try:
             principal.require(self.name)
-        except Forbidden:
-            if cache.add(f"api-denial:{principal.id}:{self.name}", True, DENIAL_EVERY_S):
-                _record_denial(request, principal, self.name)
+        except Forbidden as refused:
+            _record_denial(request, principal, refused, self.name)
             raise
         return principal
 
@@ -83,15 +85,6 @@ def key_context(request: HttpRequest) -> Context:
     return Context(ip=request_ip(request), user_agent=user_agent(request))
 
 
-def _record_denial(request: HttpRequest, principal: KeyPrincipal, scope: str) -> None:
-    with recording() as record:
-        record(
-            Event(
-                action="access.denied",
-                outcome="denied",
-                actor=principal.actor(),
-                targets=[Target(type="scope", id=scope, name=scope)],
-                context=key_context(request),
-                metadata={"method": request.method, "path": request.path[:256]},
-            )
-        )
+def _record_denial(request: HttpRequest, principal: KeyPrincipal, refused: Forbidden, scope: str = "") -> None:
+    method, path = str(request.method), request.path
+    record_denial(principal, refused, key_context(request), method=method, path=path, scope=scope)

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 # Digest of the token → when it was looked up (monotonic seconds), in which generation, and what was found. Whole entries
 # are put in and taken out, each in one step under the interpreter lock, so threads share it without a lock of its own.
 _cache: dict[str, tuple[float, object, KeyPrincipal | Unauthenticated]] = {}
+# Public id → when its use was last written by this process (monotonic seconds).
+_noted: dict[str, float] = {}
 # A new one whenever a key has been changed here. A look-up belongs to the generation in which it began, so that one which
 # read the key just before it was revoked, and ends after, puts nothing into the cache that would be believed.
 _generation = object()
@@ -73,6 +75,31 @@ def authenticate_cached(token: str) -> KeyPrincipal | None:
     return None
 
 
+def is_use_noted(principal: KeyPrincipal) -> bool:
+    """Whether this process has written that the key is used, less than a minute ago. Never blocks."""
+    noted = _noted.get(principal.id)
+    return noted is not None and time.monotonic() - noted < LAST_USED_EVERY.total_seconds()
+
+
+def note_use(principal: KeyPrincipal) -> None:
+    """Write `last_used_at` if it is a minute old, once it is known that the key may be used from where it is.
+
+    Reading the log must go on when nothing can be written any more.
+    """
+    if is_use_noted(principal):
+        return
+    if len(_noted) >= CACHE_KEYS_MAX:
+        _noted.clear()
+    _noted[principal.id] = time.monotonic()
+    now = timezone.now()
+    stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_EVERY)
+    try:
+        with transaction.atomic():
+            APIKey.objects.filter(stale, public_id=principal.id).update(last_used_at=now)
+    except DatabaseError as error:
+        log.warning("The last use of the API key %s could not be written: %s", principal.id, error)
+
+
 def forget_cached() -> None:
     """Forget every key looked up so far; called once a key has been changed in this process."""
     global _generation
@@ -100,8 +127,6 @@ def _look_up(public_id: str, digest: str) -> KeyPrincipal | Unauthenticated:
             code="key_revoked",
             hint=_HINT,
         )
-    if key.expires_at is None or key.expires_at > timezone.now():
-        _note_use(key)
     return KeyPrincipal(
         id=key.public_id,
         name=key.name,
@@ -111,17 +136,3 @@ def _look_up(public_id: str, digest: str) -> KeyPrincipal | Unauthenticated:
         networks=tuple(network_of(text) for text in key.networks),
         expires_at=key.expires_at,
     )
-
-
-def _note_use(key: APIKey) -> None:
-    """Write `last_used_at` if it is a minute old. Reading the log must go on when nothing can be written any more."""
-    now = timezone.now()
-    due = now - LAST_USED_EVERY
-    if key.last_used_at is not None and key.last_used_at > due:
-        return
-    try:
-        with transaction.atomic():
-            stale = Q(last_used_at=None) | Q(last_used_at__lte=due)
-            APIKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
-    except DatabaseError as error:
-        log.warning("The last use of the API key %s could not be written: %s", key.public_id, error)

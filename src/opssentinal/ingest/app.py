@@ -13,28 +13,36 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from random import getrandbits
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections, connections
+from django.db import DatabaseError, close_old_connections, connections
 
-from opssentinal.apikeys.authentication import authenticate, authenticate_cached, bearer_token
+from opssentinal.apikeys.authentication import (
+    authenticate,
+    authenticate_cached,
+    bearer_token,
+    is_use_noted,
+    note_use,
+)
+from opssentinal.apikeys.denial import record_denial
 from opssentinal.apikeys.principal import EVENTS_WRITE, KeyPrincipal
 from opssentinal.apikeys.rate import Budget, RateLimit
-from opssentinal.errors import OpsSentinalError, Unauthenticated
-from opssentinal.events.model import Event
+from opssentinal.errors import Forbidden, OpsSentinalError, Unauthenticated, Unavailable
+from opssentinal.events.model import Context, Event
 from opssentinal.formats.problem import PROBLEM_TYPE, problem_json, retry_after_s
 from opssentinal.ingest.arrivals import Arrivals
 from opssentinal.ingest.body import BODY_BYTES_MAX, split, too_large
 from opssentinal.ingest.operation import Submission
 from opssentinal.ledger.receipts import Receipt
-from opssentinal.workspace.principals import client_address
+from opssentinal.workspace.principals import agent_named, client_address
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = dict[bytes, bytes]
+T = TypeVar("T")
 
 # Bodies over this are unpacked and decoded in a thread, so that one batch does not hold up the loop for all.
 _INLINE_BYTES_MAX = 64 * 1024
@@ -70,7 +78,7 @@ class IngestApp:
         self._limit = limit or RateLimit("events", settings.CONFIG.ingest_events_per_minute)
         self._policy = self._limit.policy.encode()
         self._arrivals: Arrivals[list[Receipt]] | None = None  # of the loop that serves us, known at the first request
-        # Key look-ups: one thread keeps one database connection, and the cache makes them rare.
+        # Key look-ups, and what is written about keys: one thread keeps one database connection, and both are rare.
         self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="ingest-keys")
 
     def close(self) -> None:
@@ -109,11 +117,25 @@ class IngestApp:
         token = bearer_token(headers.get(b"authorization", b"").decode("latin-1"))
         principal = authenticate_cached(token)
         if principal is None:
-            principal = await asyncio.get_running_loop().run_in_executor(self._look_ups, _authenticate, token)
-        if principal.networks:
-            principal.require_network(_client_ip(scope))
-        principal.require(EVENTS_WRITE)
+            principal = await self._look_up(authenticate, token)
+        try:
+            if principal.networks:
+                principal.require_network(_client_ip(scope))
+        except Forbidden as refused:
+            await self._look_up(_record_denial, principal, refused, scope, headers, "")
+            raise
+        if not is_use_noted(principal):
+            await self._look_up(note_use, principal)
+        try:
+            principal.require(EVENTS_WRITE)
+        except Forbidden as refused:
+            await self._look_up(_record_denial, principal, refused, scope, headers, EVENTS_WRITE)
+            raise
         return principal
+
+    async def _look_up(self, act: Callable[..., T], *arguments: Any) -> T:
+        """Do what asks the database about a key, or writes about it, in the thread that there is for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._look_ups, _connected, act, *arguments)
 
     async def _ingest(
         self, principal: KeyPrincipal, headers: Headers, body: bytes, extra: list[tuple[bytes, bytes]]
@@ -160,9 +182,18 @@ def error_headers(error: OpsSentinalError) -> Iterable[tuple[str, str]]:
         yield "accept-encoding", "gzip, zstd, identity"  # RFC 7694
 
 
-def _authenticate(token: str) -> KeyPrincipal:
+def _connected(act: Callable[..., T], *arguments: Any) -> T:
     close_old_connections()
-    return authenticate(token)
+    return act(*arguments)
+
+
+def _record_denial(principal: KeyPrincipal, refused: Forbidden, scope: Scope, headers: Headers, wanted: str) -> None:
+    agent = agent_named(headers.get(b"user-agent", b"").decode("latin-1"))
+    context = Context(ip=_client_ip(scope), user_agent=agent)
+    try:
+        record_denial(principal, refused, context, method=scope["method"], path=scope["path"], scope=wanted)
+    except DatabaseError as error:
+        raise Unavailable("The database does not answer.", hint="Try again.") from error
 
 
 async def _whole_body(headers: Headers, receive: Receive) -> bytes | None:

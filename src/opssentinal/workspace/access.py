@@ -86,21 +86,26 @@ def record_denial(request: HttpRequest) -> None:
     match = request.resolver_match
     path = escape_uri_path(request.path)[:_NAME_MAX]
     page = Target(type="page", id=(match.view_name if match else path)[:_NAME_MAX] or path, name=path)
-    key = f"page-denial:{request.user.pk}:{page.id}"
+    record_once(
+        f"page-denial:{request.user.pk}:{page.id}",
+        Event(
+            action="access.denied",
+            outcome="denied",
+            actor=request_actor(request),
+            targets=[page],
+            context=request_context(request),
+            metadata={"method": request.method},
+        ),
+    )
+
+
+def record_once(key: str, denial: Event) -> None:
+    """Record a denial in a transaction of its own, unless one was recorded under this key in the last minute."""
     if not cache.add(key, True, DENIAL_EVERY_S):
         return
     try:
         with recording() as record:
-            record(
-                Event(
-                    action="access.denied",
-                    outcome="denied",
-                    actor=request_actor(request),
-                    targets=[page],
-                    context=request_context(request),
-                    metadata={"method": request.method},
-                )
-            )
+            record(denial)
     except BaseException:
         cache.delete(key)  # there is no record yet, so the next denial has to be one
         raise

@@ -56,8 +56,13 @@ def request_context(request: HttpRequest) -> Context:
 
 
 def user_agent(request: HttpRequest, chars_max: int = _AGENT_MAX) -> str | None:
-    """What the client calls itself, without NUL, which no store can keep, and cut; None where it says nothing."""
-    return str(request.META.get("HTTP_USER_AGENT", "")).replace("\x00", "")[:chars_max] or None
+    """What the client calls itself, as `agent_named` reads it."""
+    return agent_named(str(request.META.get("HTTP_USER_AGENT", "")), chars_max)
+
+
+def agent_named(header: str, chars_max: int = _AGENT_MAX) -> str | None:
+    """The value of User-Agent without NUL, which no store can keep, and cut; None where it says nothing."""
+    return header.replace("\x00", "")[:chars_max] or None
 
 
 def session_reference(session_key: str | None) -> str | None:
