@@ -7,21 +7,24 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.core.management import call_command
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
 from opssentinal.apikeys.authentication import authenticate, forget_cached
 from opssentinal.apikeys.services import CreatedKey, create_key
-from opssentinal.errors import InvalidInput, Unauthenticated
+from opssentinal.errors import Conflict, InvalidInput, Unauthenticated
 from opssentinal.events.model import Actor, Change, Context
+from opssentinal.users import services
 from opssentinal.workspace.models import User
-from opssentinal.workspace.principals import session_reference
+from opssentinal.workspace.principals import os_actor, session_reference, user_actor
 from tests.users.conftest import LIST, edited, page
 from tests.workspace.conftest import away, browser, events, is_signed_in, session_key, sign_in, signed_in
 
@@ -222,6 +225,59 @@ def test_one_admin_may_step_down_beside_another(admin: Client, alice: User, caro
     admin.post(page(alice), edited(alice, role="member"))
     assert admin.get(LIST).status_code == 403
     assert events("user.role_changed")[0].changes == [Change(field="role", before="admin", after="member")]
+
+
+ACTS: dict[str, Callable[[User, Actor], object]] = {
+    "deactivate": lambda user, by: services.deactivate(user, by, Context()),
+    "demote": lambda user, by: services.update(user, by, Context(), role="member"),
+    "end": lambda user, by: services.update(user, by, Context(), expires_at=timezone.now() + timedelta(days=1)),
+    "reset": lambda user, by: services.reset_second_factor(user, by, Context()),
+    "link": lambda user, by: services.issue_link(user, by, Context(), by_mail=False),
+}
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=list(ACTS))
+@pytest.mark.parametrize("since", [{"role": "auditor"}, {"is_active": False}, {"expires_at": timezone.now()}])
+def test_who_is_no_active_admin_any_more_changes_no_account(
+    alice: User, bob: User, carol: User, act: Callable[[User, Actor], object], since: dict[str, Any]
+) -> None:
+    """Demoted, deactivated or over since the request came in: refused and not recorded. A command needs no account."""
+    Authenticator.objects.create(user=bob, type=Authenticator.Type.TOTP, data={})
+    User.objects.filter(pk=carol.pk).update(**since)
+    before = User.objects.values().get(pk=bob.pk)
+    with pytest.raises(Conflict) as refused:
+        act(fresh(bob), user_actor(carol))
+    assert refused.value.code == "no_admin"
+    assert (User.objects.values().get(pk=bob.pk), events()) == (before, [])
+    User.objects.filter(pk=bob.pk).update(role="admin")
+    assert act(fresh(bob), os_actor())
+
+
+@pytest.mark.parametrize("act", [ACTS["deactivate"], ACTS["demote"]], ids=["deactivation", "demotion"])
+def test_of_two_who_remove_each_other_at_once_one_stays(
+    alice: User, bob: User, carol: User, act: Callable[[User, Actor], object]
+) -> None:
+    """Also where a third admin is there: whoever comes second is no admin any more."""
+    for turn in range(3):
+        User.objects.filter(pk__in=[bob.pk, carol.pk]).update(role="admin", is_active=True)
+        start, refused = Barrier(2), []
+
+        def race(user: User, by: User, start: Barrier = start, refused: list[str] = refused) -> None:
+            start.wait()
+            try:
+                act(fresh(user), user_actor(by))
+            except Conflict as error:
+                refused.append(error.code)
+            finally:
+                connections.close_all()
+
+        racers = [Thread(target=race, args=pair) for pair in ((bob, carol), (carol, bob))]
+        for racer in racers:
+            racer.start()
+        for racer in racers:
+            racer.join()
+        assert refused == ["no_admin"], turn
+        assert User.objects.filter(role="admin", is_active=True).count() == 2
 
 
 def test_an_admin_ends_sessions(admin: Client, alice: User, bob: User) -> None:

@@ -1,7 +1,8 @@
 """What admins do to accounts, each in one transaction with the events that tell of it; e-mail goes out afterwards.
 
 `workspace.accounts` decides what may be done to an account. Here that meets API keys, e-mail and the person who does it:
-some things nobody does to their own account, so that whoever takes over a browser cannot make themselves at home.
+some things nobody does to their own account, so that whoever takes over a browser cannot make themselves at home. And whoever
+acts is still an active admin when it happens: of two who remove each other at once, the first does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from opssentinal.workspace.principals import user_actor
 
 OWN_DEACTIVATION = "This is your own account. Another admin can deactivate it."
 OWN_LINK = "This is your own account. Change your password under Profile."
+NO_ADMIN = "Your account is no active admin any more, so nothing was changed."
 OWN_SECOND_FACTOR = "This is your own account. Change your second factor under Profile."
 
 
@@ -64,7 +66,7 @@ def issue_link(user: User, actor: Actor, context: Context, *, by_mail: bool = Tr
     _refuse_own(user, actor, OWN_LINK)
     by_mail = by_mail and mail.is_configured()
     with recording() as record:
-        accounts.locked(user)
+        _lock(user, actor)
         purpose: Purpose = "reset" if user.has_usable_password() or user.last_login else "invitation"
         url = _link(record, user, actor, context, purpose, by_mail)
     issued = IssuedLink(user, url, purpose)
@@ -74,6 +76,7 @@ def issue_link(user: User, actor: Actor, context: Context, *, by_mail: bool = Tr
 def revoke_links(user: User, actor: Actor, context: Context) -> bool:
     """End the link that is outstanding, and record it; return whether there was one."""
     with recording() as record:
+        _lock(user, actor)
         return accounts.revoke_links(record, user, actor, context)
 
 
@@ -83,6 +86,7 @@ def update(user: User, actor: Actor, context: Context, *, role: str | None = Non
     Raises ValidationError (by field) and Conflict, `last_admin` among them.
     """
     with recording() as record:
+        _lock(user, actor)
         is_other_role = role is not None and accounts.change_role(record, user, role, actor, context)
         return accounts.change_account(record, user, actor, context, **changes) or is_other_role
 
@@ -95,7 +99,7 @@ def deactivate(user: User, actor: Actor, context: Context) -> bool:
     """
     _refuse_own(user, actor, OWN_DEACTIVATION)
     with recording() as record:
-        if not accounts.locked(user).is_active:
+        if not _lock(user, actor).is_active:
             return False
         keys = revoke_keys_made_by(user, record, actor, context)
         return accounts.deactivate(record, user, actor, context, metadata={"api_keys_revoked": keys})
@@ -104,6 +108,7 @@ def deactivate(user: User, actor: Actor, context: Context) -> bool:
 def reactivate(user: User, actor: Actor, context: Context) -> bool:
     """Switch an account on again; sessions, links and API keys it had stay ended. Return whether it was off."""
     with recording() as record:
+        _lock(user, actor)
         return accounts.reactivate(record, user, actor, context)
 
 
@@ -111,7 +116,7 @@ def reset_second_factor(user: User, actor: Actor, context: Context) -> int:
     """Take away every second factor, for who has lost theirs; return how many. Raises Conflict for one's own account."""
     _refuse_own(user, actor, OWN_SECOND_FACTOR)
     with recording() as record:
-        accounts.locked(user)
+        _lock(user, actor)
         return second_factor.reset(record, user, actor, context)
 
 
@@ -130,6 +135,19 @@ def refusal_to_link(user: User, actor: Actor) -> str:
 def _link(record: accounts.Record, user: User, actor: Actor, context: Context, purpose: Purpose, by_mail: bool) -> str:
     sent_by = "link and email" if by_mail else "link"  # whoever made it sees it in any case
     return accounts.issue_link(record, user, actor, context, purpose=purpose, sent_by=sent_by)
+
+
+def _lock(user: User, actor: Actor) -> User:
+    """`accounts.locked`; then refuse somebody who is no active admin any more. The server's own commands need be none.
+
+    Whoever takes an admin's role or account away holds the same locks, so what is read here is what holds.
+    """
+    accounts.locked(user)
+    if actor.type == "user":
+        acting = User.objects.filter(pk=actor.id.removeprefix("user_")).first()
+        if acting is None or not (acting.is_admin and acting.can_sign_in):
+            raise Conflict(NO_ADMIN, code="no_admin")
+    return user
 
 
 def _refuse_own(user: User, actor: Actor, reason: str) -> None:
