@@ -16,8 +16,10 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.core.cache import cache
 from django.db import connection
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from opssentinal.events.model import Actor
@@ -182,6 +184,41 @@ def test_too_many_attempts_for_one_account_are_refused(alice: User, email: str, 
     assert [event.metadata["reason"] for event in events()].count("locked_out") == 1
 
 
+def test_guesses_of_others_do_not_keep_the_last_admin_out(alice: User, bob: User) -> None:
+    """Past the lock-out the last admin's right password signs in, from an address that may try; with a second admin it waits."""
+    for number in range(10):
+        assert _attempt("alice@example.com", f"198.51.100.{number}").status_code == 200
+    assert _attempt("alice@example.com", "198.51.100.200").status_code == 429
+    assert sign_in(browser("198.51.100.201")).status_code == 302
+    assert events()[-1].action == "login.success"
+    assert sign_in(browser("198.51.100.202"), "bob@example.com").status_code == 302
+    for number in range(10):
+        assert _attempt(f"nobody{number}@example.com", "198.51.100.203").status_code == 200
+    assert sign_in(browser("198.51.100.203")).status_code == 429, "the limit of an address stays"
+    User.objects.create_user("carol@example.com", PASSWORD, role="admin")
+    assert sign_in(browser("198.51.100.204")).status_code == 429
+
+
+def test_a_lock_out_tells_nobody_who_the_last_admin_is(alice: User, bob: User) -> None:
+    """Past it a wrong password has one answer at one cost, for the last admin, others, switched-off and unknown accounts.
+
+    And so has a right one that does not help.
+    """
+    User.objects.create_user("carol@example.com", PASSWORD, is_active=False)
+    costs = set()
+    for name in ("alice", "bob", "carol", "nobody"):
+        email = f"{name}@example.com"
+        for number in range(11):
+            _attempt(email, f"198.51.100.{number}")
+        for password in ("wrong",) if name == "alice" else ("wrong", PASSWORD):
+            client, before = browser("198.51.100.10"), CountingHasher.hashings
+            with CaptureQueriesContext(connection) as asked:
+                refused = sign_in(client, email, password)
+            costs.add((refused.status_code, refused.content, CountingHasher.hashings - before, len(asked)))
+        cache.clear()
+    assert [(status, hashings) for status, _, hashings, _ in costs] == [(429, 1)], costs
+
+
 def test_another_port_in_the_host_header_does_not_dodge_the_lock_out(alice: User) -> None:
     """The visitor chooses the header: failures under two ports count for the one account."""
 
@@ -191,6 +228,7 @@ def test_another_port_in_the_host_header_does_not_dodge_the_lock_out(alice: User
         host = {"host": f"127.0.0.1:{8000 + number % 2}"}
         return int(client.post("/accounts/login/", sent, headers=host).status_code)
 
+    User.objects.create_user("carol@example.com", PASSWORD, role="admin")  # the last one is not locked out
     assert [attempt(number, "wrong") for number in range(10)] == [200] * 10
     assert [attempt(number, PASSWORD) for number in (10, 11)] == [429, 429]
     assert events()[-1].metadata["reason"] == "locked_out"

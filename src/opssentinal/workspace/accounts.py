@@ -223,7 +223,13 @@ def revoke_links(record: Record, user: User, actor: Actor, context: Context) -> 
 
 def is_last_admin(user: User) -> bool:
     """Whether the workspace could not be without this account; without a lock, for what a page offers."""
-    return list(User.objects.filter(_working_admin()).values_list("pk", flat=True)[:2]) == [user.pk]
+    return last_admin() == user.pk
+
+
+def last_admin() -> int | None:
+    """The primary key of the one admin who can let others in, None where there are several; without a lock."""
+    found = list(User.objects.filter(_working_admin()).values_list("pk", flat=True)[:2])
+    return found[0] if len(found) == 1 else None
 
 
 def has_admin_with_password() -> bool:

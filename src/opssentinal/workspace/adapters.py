@@ -19,6 +19,7 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.ratelimit import respond_429
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
+from django.contrib.auth import authenticate
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -30,9 +31,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from opssentinal.events.model import Change, Event
 from opssentinal.ledger.recording import recording
+from opssentinal.workspace.accounts import last_admin
 from opssentinal.workspace.letting_in import let_in
 from opssentinal.workspace.links import end_links
-from opssentinal.workspace.lockout import is_locked_out
+from opssentinal.workspace.lockout import is_address_refused, is_locked_out
 from opssentinal.workspace.models import User
 from opssentinal.workspace.password_refusal import password_refusal
 from opssentinal.workspace.principals import (
@@ -187,12 +189,17 @@ class AccountAdapter(DefaultAccountAdapter):
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Answer 429 where allauth's limits on failed attempts are reached.
 
+        Guesses of others do not keep the last admin out: with the right password it comes in past the account's limit.
+
         Recorded for the first refusal of an address in each minute: the log must tell that it happened, and must not be a
         way to fill the disk.
         """
+        is_refused = is_address_refused(request)  # asked first, since the attempt itself counts
         try:
             super().pre_authenticate(request, **credentials)
         except ValidationError as error:
+            if not is_refused and _is_last_admin(request, **credentials):
+                return
             if cache.add(f"sign-in-refused:{self.get_client_ip(request)}", True, REFUSAL_INTERVAL_S):
                 typed = str(credentials.get("email", ""))
                 user = User.objects.filter(email=typed.lower()).first()
@@ -243,6 +250,13 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         """Back to the profile."""
         return reverse("workspace:profile")
+
+
+def _is_last_admin(request: HttpRequest, **credentials: Any) -> bool:
+    """Whether these are the last admin's, password and all. Costs the same whose they are: a refusal tells nobody who it is."""
+    last = last_admin()
+    user = authenticate(request, **credentials)
+    return user is not None and user.pk == last
 
 
 def _reason(user: User | None) -> str:

@@ -21,15 +21,28 @@ def account_limit() -> str:
     return f"{chosen.lockout_attempts}/{chosen.lockout_minutes}m/key"
 
 
+def address_limit() -> str:
+    """The limit on failures from one address."""
+    return f"{max(_PER_ADDRESS_MIN, preferences().lockout_attempts)}/m/ip"
+
+
 def failure_limits() -> str:
     """The limits on failures: for the address they come from, and for the account."""
-    return f"{max(_PER_ADDRESS_MIN, preferences().lockout_attempts)}/m/ip,{account_limit()}"
+    return f"{address_limit()},{account_limit()}"
 
 
 def is_locked_out(request: HttpRequest, key: str) -> bool:
-    """Whether it is the account's own limit that is reached, and not that of the address the attempt came from."""
-    limits = {"login_failed": account_limit()}
+    """Whether the account's own limit is reached."""
+    return _is_reached(request, account_limit(), key)
+
+
+def is_address_refused(request: HttpRequest) -> bool:
+    """Whether the limit of the address that the request comes from is reached."""
+    return _is_reached(request, address_limit())
+
+
+def _is_reached(request: HttpRequest, limit: str, key: str | None = None) -> bool:
     usage = ratelimit.consume(
-        request, app="allauth.account", action="login_failed", key=key, config=limits, dry_run=True
+        request, app="allauth.account", action="login_failed", key=key, config={"login_failed": limit}, dry_run=True
     )
     return usage is None
