@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 from django.test import Client
 from django.utils.timezone import now as utc_now
 
+from opssentinal.approvals import services as approvals
+from opssentinal.events.model import Context
 from opssentinal.ledger import reader
 from opssentinal.retention import jobs
 from opssentinal.retention.models import ScheduledChange
 from opssentinal.workspace.models import User
-from opssentinal.workspace.preferences import preferences
+from opssentinal.workspace.preferences import Preferences, preferences, update_preferences
+from opssentinal.workspace.principals import user_actor
+from tests.form import fields_of
 from tests.retention.conftest import days_ago, record_events
 
 PAGE = "/settings/data-retention/"
@@ -150,3 +155,43 @@ def test_the_safeguards_have_a_form(admin_client: Client) -> None:
     assert admin_client.post(url, {"retention_cooldown_hours": "721"}).status_code == 400
     answer = admin_client.post(url, {"retention_cooldown_hours": "48", "second_admin_approves": "on"}, follow=True)
     assert "Nothing to change" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("form", "first", "second"),
+    [
+        ("audit/", {"period": "2555"}, {"period": "1095"}),
+        ("safeguards/", {"retention_cooldown_hours": "48"}, {"second_admin_approves": "on"}),
+        ("cleanup/", {"cleanup_exports_days": "5"}, {"cleanup_sessions_days": "3"}),
+    ],
+)
+def test_a_page_out_of_date_undoes_nothing(
+    admin_client: Client, carol: User, form: str, first: dict[str, str], second: dict[str, str]
+) -> None:
+    """Of two admins who had it open the second is refused with the reason; what the first saved stays, and nothing is asked."""
+    early = fields_of(admin_client.get(PAGE).content.decode(), PAGE + form)
+    other = Client()
+    other.force_login(carol)
+    other.post(PAGE + form, early | first)
+    after_first = preferences()
+    assert after_first != Preferences()
+    answer = admin_client.post(PAGE + form, early | second, follow=True)
+    assert "Somebody else has changed these settings" in answer.content.decode()
+    assert preferences() == after_first
+    assert not approvals.waiting().exists()
+    assert not ScheduledChange.objects.exists()
+    fresh = fields_of(admin_client.get(PAGE).content.decode(), PAGE + form)
+    assert "Somebody else" not in admin_client.post(PAGE + form, fresh | second, follow=True).content.decode()
+
+
+def test_a_question_does_not_outlast_what_it_was_asked_about(admin_client: Client, admin: User) -> None:
+    """Between the question how many events would go and its answer somebody keeps them longer: nothing is shortened."""
+    record_events(256, days_ago(100, utc_now()))
+    early = fields_of(admin_client.get(PAGE).content.decode(), PAGE + "audit/")
+    asking = admin_client.post(PAGE + "audit/", early | {"period": "90"}).content.decode()
+    update_preferences(user_actor(admin), Context(), "data_retention", audit_retention_days=2555)
+    confirmed = fields_of(asking.partition("</section>")[0], PAGE + "audit/")
+    assert confirmed["confirmed"] == "on"
+    answer = admin_client.post(PAGE + "audit/", confirmed, follow=True)
+    assert "Somebody else has changed these settings" in answer.content.decode()
+    assert not ScheduledChange.objects.exists()

@@ -18,6 +18,7 @@ from opssentinal.sso.models import Identity, OIDCProvider
 from opssentinal.workspace.accounts import change_role, is_last_admin
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import user_actor
+from tests.form import fields_of
 from tests.sso.conftest import (
     PAGE,
     admin,
@@ -29,7 +30,7 @@ from tests.sso.conftest import (
     visitor,
 )
 from tests.sso.openid_provider import CLIENT_ID, CLIENT_SECRET, DANA, OpenIDProvider
-from tests.workspace.conftest import away, events, is_signed_in, sign_in, unwritable
+from tests.workspace.conftest import PASSWORD, away, events, is_signed_in, sign_in, unwritable
 
 Broken = Callable[[], AbstractContextManager[None]]
 NO_RULES = {"rules-TOTAL_FORMS": "0", "rules-INITIAL_FORMS": "0"}
@@ -99,6 +100,38 @@ def test_an_empty_secret_keeps_the_one_there_is(op: OpenIDProvider, alice: User)
     count = len(events())
     client.post(PAGE + "connection/", connection_form(op, client_secret="", name="Okta"))
     assert len(events()) == count, "nothing changed, nothing to record"
+
+
+@pytest.mark.parametrize(
+    ("form", "first", "second"),
+    [
+        ("connection/", {"name": "Okta"}, {"client_secret": "for the client that was shown"}),
+        (
+            "accounts/",
+            {"rules-0-claim": "groups", "rules-0-value": "a", "rules-0-ORDER": "1"},
+            {"domains": "example.org"},
+        ),
+        ("switch/", {"is_required": "on"}, {"is_enabled": ""}),
+    ],
+)
+def test_a_page_out_of_date_undoes_nothing(
+    sso: OpenIDProvider, form: str, first: dict[str, str], second: dict[str, str]
+) -> None:
+    """Of two admins who had it open the second is refused with the reason, and all that the first saved stays."""
+    User.objects.create_user("carol@example.com", PASSWORD, role="admin")
+    one, other = admin(), visitor()
+    assert sign_in(other, "carol@example.com").status_code == 302
+    early = fields_of(other.get(PAGE).content.decode(), PAGE + form)
+    before = stored()
+    assert one.post(PAGE + form, early | first).status_code == 302
+    after_first, count = stored(), len(events())
+    assert after_first != before
+    answer = other.post(PAGE + form, early | second, follow=True)
+    assert "Somebody else has changed these settings" in answer.content.decode()
+    assert (stored(), len(events())) == (after_first, count)
+    fresh = fields_of(other.get(PAGE).content.decode(), PAGE + form)
+    assert "Somebody else" not in other.post(PAGE + form, fresh | second, follow=True).content.decode()
+    assert stored() != after_first
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from opssentinal.workspace.models import StoredPreferences, User
 from opssentinal.workspace.preferences import preferences, stored_secret, update_preferences
 from opssentinal.workspace.principals import user_actor
 from opssentinal.workspace.public_url import public_link
+from tests.form import fields_of
 from tests.workspace.conftest import AGENT, PASSWORD, browser, events, sign_in, signed_in, unwritable
 from tests.workspace.postbox import SENDER, Postbox, serving, silent, use
 
@@ -64,6 +65,38 @@ def test_a_change_is_recorded_or_does_not_happen(alice: User, path: str, table: 
     assert {change.field for change in event.changes} >= set(changed)
     client.post(path, form | changed)
     assert len(events("settings.updated")) == (2 if path.endswith("email/") else 1), "the same again is no change"
+
+
+@pytest.mark.parametrize(
+    ("page", "path", "first", "second"),
+    [
+        (
+            "/settings/general/",
+            "/settings/general/workspace/",
+            {"time_zone": "Europe/Rome"},
+            {"workspace_name": "Acme"},
+        ),
+        ("/settings/general/", "/settings/general/email/", EMAIL, EMAIL | {"smtp_host": "mail.example.org"}),
+        ("/settings/security/", "/settings/security/rules/", {"password_length_min": 16}, {"lockout_minutes": 9}),
+    ],
+)
+def test_a_page_out_of_date_undoes_nothing(
+    alice: User, page: str, path: str, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    """Two admins open it and one saves: what the other then saves is refused with the reason, and saved from a new page."""
+    User.objects.create_user("carol@example.com", PASSWORD, role="admin")
+    one, other = signed_in(), signed_in("carol@example.com")
+    early = fields_of(other.get(page).content.decode(), path)
+    saved = one.post(path, fields_of(one.get(page).content.decode(), path) | first, follow=True)
+    assert "Saved." in saved.content.decode()
+    after_first = preferences()
+    answer = other.post(path, early | second, follow=True).content.decode()
+    assert "Somebody else has changed these settings" in answer
+    assert preferences() == after_first
+    again = other.post(path, fields_of(other.get(page).content.decode(), path) | second, follow=True)
+    assert "Saved." in again.content.decode()
+    now = {name: getattr(preferences(), name) for name in first | second if name != "smtp_password"}
+    assert now == {name: value for name, value in (first | second).items() if name != "smtp_password"}
 
 
 @pytest.mark.parametrize("path", ["/settings/general/", "/settings/security/", *PAGES, "/settings/general/email/test/"])

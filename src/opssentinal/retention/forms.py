@@ -10,14 +10,16 @@ from django.http import QueryDict
 from opssentinal.errors import InvalidInput
 from opssentinal.query import Filter, parse, zone_named
 from opssentinal.retention import policy
-from opssentinal.workspace.preferences import Preferences, preferences
+from opssentinal.workspace.preferences import preferences
+from opssentinal.workspace.seen import version_of
+from opssentinal.workspace.settings_forms import PreferencesForm, SettingsForm
 
 FOR_EVER, CUSTOM = "forever", "custom"
 COOLDOWN_HOURS_MAX = 720
 _PERIODS = [(FOR_EVER if days is None else str(days), text) for days, text in policy.PRESETS]
 
 
-class AuditRetentionForm(forms.Form):
+class AuditRetentionForm(SettingsForm):
     """How long audit events are kept: a preset, or days of one's own."""
 
     period = forms.ChoiceField(
@@ -38,10 +40,11 @@ class AuditRetentionForm(forms.Form):
     @classmethod
     def showing(cls, days: int | None, sent: QueryDict | None = None) -> AuditRetentionForm:
         """The form with the retention in force, and what was sent from it."""
+        seen = version_of({"audit_retention_days": days})
         presets = [preset for preset, _ in policy.PRESETS]
         if days in presets:
-            return cls(sent, initial={"period": FOR_EVER if days is None else str(days)})
-        return cls(sent, initial={"period": CUSTOM, "days": days})
+            return cls(sent, initial={"period": FOR_EVER if days is None else str(days), "seen": seen})
+        return cls(sent, initial={"period": CUSTOM, "days": days, "seen": seen})
 
     def clean(self) -> dict[str, Any]:
         """Ask for the days where they are one's own, and which of the two is meant where they contradict the preset."""
@@ -66,7 +69,7 @@ class AuditRetentionForm(forms.Form):
         return int(self.cleaned_data["days"] if period == CUSTOM else period)
 
 
-class SafeguardsForm(forms.Form):
+class SafeguardsForm(PreferencesForm):
     """What a weaker protection has to wait for."""
 
     second_admin_approves = forms.BooleanField(
@@ -83,13 +86,8 @@ class SafeguardsForm(forms.Form):
         "A shorter cool-down waits for the present one.",
     )
 
-    @classmethod
-    def showing(cls, chosen: Preferences) -> SafeguardsForm:
-        """The form with what is in force."""
-        return cls(initial={name: getattr(chosen, name) for name in cls.base_fields})
 
-
-class CleanupForm(forms.Form):
+class CleanupForm(PreferencesForm):
     """The standard cleanup's own settings."""
 
     cleanup_sessions_days = forms.IntegerField(
@@ -117,11 +115,6 @@ class CleanupForm(forms.Form):
         max_value=policy.DAYS_MAX,
         help_text="Counted from when the incident was closed. Empty: never.",
     )
-
-    @classmethod
-    def showing(cls, chosen: Preferences) -> CleanupForm:
-        """The form with what is in force."""
-        return cls(initial={name: getattr(chosen, name) for name in cls.base_fields})
 
 
 class HoldForm(forms.Form):

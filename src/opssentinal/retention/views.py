@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
@@ -22,8 +23,10 @@ from opssentinal.retention.models import RetentionRun, ScheduledChange
 from opssentinal.retention.scheduling import Result
 from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.models import User
-from opssentinal.workspace.preferences import preferences, update_preferences
+from opssentinal.workspace.preferences import Preferences, preferences, update_preferences
 from opssentinal.workspace.principals import request_actor, request_context
+from opssentinal.workspace.seen import require_seen
+from opssentinal.workspace.settings_forms import SettingsForm
 
 RUNS_SHOWN = 10
 
@@ -43,12 +46,15 @@ def update_audit(request: HttpRequest) -> HttpResponse:
     form = AuditRetentionForm.showing(chosen.audit_retention_days, request.POST)
     if not form.is_valid():
         return _page(request, audit_form=form, status=400)
+    if out_of_date := _refusal(request, form, chosen, [changes.RETENTION]):
+        return out_of_date
     days = form.chosen_days
     if not form.cleaned_data["confirmed"] and changes.is_shorter(days, chosen.audit_retention_days):
         loss = _removed_by(days, utc_now())
         if loss is not None and loss.events:
             asking: dict[str, object] = {
                 "days": days,
+                "seen": form.version or "",
                 "label": policy.days_text(days),
                 "loss": loss,
                 "oldest": _oldest(loss),
@@ -67,9 +73,9 @@ def update_safeguards(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, safeguards_form=form, status=400)
     current = preferences()
-    return _choose(
-        request, {name: value for name, value in form.cleaned_data.items() if value != getattr(current, name)}
-    )
+    if out_of_date := _refusal(request, form, current, form.entered):
+        return out_of_date
+    return _choose(request, {name: value for name, value in form.entered.items() if value != getattr(current, name)})
 
 
 @admin_required
@@ -97,8 +103,10 @@ def update_cleanup(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, cleanup_form=form, status=400)
     try:
-        update_preferences(request_actor(request), request_context(request), "cleanup", **form.cleaned_data)
-    except InvalidInput as error:
+        update_preferences(
+            request_actor(request), request_context(request), "cleanup", seen=form.version, **form.entered
+        )
+    except (InvalidInput, Conflict) as error:
         messages.error(request, str(error))
     else:
         messages.success(request, "Saved.")
@@ -111,6 +119,21 @@ _SAID = {
     Result.SCHEDULED: "Scheduled. It takes effect after the cool-down and can be cancelled until then.",
     Result.ASKED: "Another admin has to approve this; it waits on the page Approvals.",
 }
+
+
+def _refusal(
+    request: HttpRequest, form: SettingsForm, current: Preferences, fields: Iterable[str]
+) -> HttpResponse | None:
+    """Where to lead somebody whose page is out of date, None for whose is not.
+
+    Without a lock: what a safeguard is changed from is looked at once more when it is weakened.
+    """
+    try:
+        require_seen(form.version, {field: getattr(current, field) for field in fields})
+    except Conflict as error:
+        messages.error(request, str(error))
+        return redirect("retention:index")
+    return None
 
 
 def _choose(request: HttpRequest, wanted: dict[str, Any]) -> HttpResponse:

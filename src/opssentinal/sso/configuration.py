@@ -18,23 +18,17 @@ from opssentinal.workspace.encryption import encrypt
 from opssentinal.workspace.password_refusal import Refusal
 from opssentinal.workspace.preferences import HIDDEN
 from opssentinal.workspace.public_url import public_link
+from opssentinal.workspace.seen import require_seen, version_of
 
 FIRST = 1
 RULES_MAX = 50
 DOMAINS_MAX = 50
+# What stands on each of the page's forms.
+CONNECTION = ("name", "issuer", "client_id", "scopes")
+ACCOUNTS = ("domains", "provisions", "default_role", "rules")
+SWITCHES = ("is_enabled", "is_required")
 # What the event says of the provider; the secret only whether there is one, and never which.
-_TOLD = (
-    "name",
-    "issuer",
-    "client_id",
-    "scopes",
-    "domains",
-    "provisions",
-    "default_role",
-    "rules",
-    "is_enabled",
-    "is_required",
-)
+_TOLD = CONNECTION + ACCOUNTS + SWITCHES
 
 
 def provider() -> OIDCProvider | None:
@@ -58,41 +52,58 @@ def redirect_uri() -> str:
 
 
 def save_connection(
-    actor: Actor, context: Context, *, name: str, issuer: str, client_id: str, client_secret: str, scopes: str
+    actor: Actor,
+    context: Context,
+    *,
+    name: str,
+    issuer: str,
+    client_id: str,
+    client_secret: str,
+    scopes: str,
+    seen: str | None = None,
 ) -> OIDCProvider:
     """Set issuer, client and scopes; an empty secret keeps the one there is. Whatever changes but the name needs a new
     test, and switches single sign-on off until then.
 
     The caller has made sure of the issuer (`discovery.discover`). Raises InvalidInput where a secret is missing, and Conflict
-    `no_password` where it would be off and no admin could come in.
+    `no_password` where it would be off and no admin could come in, or where it is not any more as it was `seen`.
     """
     changes = {"name": name, "issuer": issuer, "client_id": client_id, "scopes": scopes}
     if client_secret:
         changes["client_secret"] = encrypt(client_secret)
-    return _change(actor, context, **changes)
+    return _change(actor, context, seen, CONNECTION, **changes)
 
 
 def save_accounts(
-    actor: Actor, context: Context, *, domains: list[str], provisions: bool, default_role: str, rules: Iterable[Rule]
+    actor: Actor,
+    context: Context,
+    *,
+    domains: list[str],
+    provisions: bool,
+    default_role: str,
+    rules: Iterable[Rule],
+    seen: str | None = None,
 ) -> OIDCProvider:
-    """Set who may come in, and with which role. Raises InvalidInput."""
+    """Set who may come in, and with which role. Raises InvalidInput, and Conflict where it is not any more as it was `seen`."""
     listed = [rule._asdict() for rule in rules]
     if len(listed) > RULES_MAX or len(domains) > DOMAINS_MAX:
         raise InvalidInput(f"There may be at most {RULES_MAX} rules and {DOMAINS_MAX} domains.")
     if provisions and not default_role and not listed:
         raise InvalidInput("Nobody would get a role: choose a default role, or enter rules.", path="default_role")
     return _change(
-        actor, context, domains=domains, provisions=provisions, default_role=default_role, rules=listed
-    )  # fmt: skip
+        actor, context, seen, ACCOUNTS, domains=domains, provisions=provisions, default_role=default_role, rules=listed
+    )
 
 
-def switch(actor: Actor, context: Context, *, is_enabled: bool, is_required: bool) -> OIDCProvider:
+def switch(
+    actor: Actor, context: Context, *, is_enabled: bool, is_required: bool, seen: str | None = None
+) -> OIDCProvider:
     """Switch single sign-on, and whether it is the only way in for others than admins.
 
     Raises Conflict `not_tested` unless the connection has passed a test as it is, and `no_password` for switching it off
-    where no admin could come in any more.
+    where no admin could come in any more, or where it is not any more as it was `seen`.
     """
-    return _change(actor, context, is_enabled=is_enabled, is_required=is_required)
+    return _change(actor, context, seen, SWITCHES, is_enabled=is_enabled, is_required=is_required)
 
 
 def record_test(actor: Actor, context: Context, fingerprint: str, said: dict[str, Any], *, passed: bool) -> None:
@@ -141,9 +152,15 @@ def password_rule() -> Refusal:
     return lambda user: "sso_required" if is_required and not user.is_admin else None
 
 
-def _change(actor: Actor, context: Context, **changes: Any) -> OIDCProvider:
+def version(row: OIDCProvider, fields: Iterable[str]) -> str:
+    """The version of some of the provider's settings, as a page shows them."""
+    return version_of(_shown(row, fields))
+
+
+def _change(actor: Actor, context: Context, seen: str | None, fields: Iterable[str], **changes: Any) -> OIDCProvider:
     with recording() as record:
         row = _locked()
+        require_seen(seen, _shown(row, fields))
         before, secret_before = _told(row), row.client_secret
         for name, value in changes.items():
             setattr(row, name, value)
@@ -174,6 +191,10 @@ def _change(actor: Actor, context: Context, **changes: Any) -> OIDCProvider:
                 )
             )
     return row
+
+
+def _shown(row: OIDCProvider, fields: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in fields}
 
 
 def _told(row: OIDCProvider) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 from django import forms
 
 from opssentinal.sso.claims import Rule
-from opssentinal.sso.configuration import RULES_MAX
+from opssentinal.sso.configuration import ACCOUNTS, CONNECTION, RULES_MAX, version
 from opssentinal.sso.models import DEFAULT_SCOPES, ISSUER_MAX, OIDCProvider
 from opssentinal.workspace.models import Role
+from opssentinal.workspace.settings_forms import SettingsForm
 
 # A name of the DNS, in the form that addresses carry it.
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
@@ -20,7 +21,7 @@ NO_ROLE = "none"
 _SPARE_RULES = 3
 
 
-class ConnectionForm(forms.Form):
+class ConnectionForm(SettingsForm):
     """Where the provider is and as whom we talk to it. The secret is never shown: an empty field keeps it."""
 
     name = forms.CharField(
@@ -55,10 +56,9 @@ class ConnectionForm(forms.Form):
     @classmethod
     def showing(cls, row: OIDCProvider | None) -> ConnectionForm:
         """The form with the connection as it is."""
-        if row is None:
-            return cls(has_secret=False)
-        shown = {name: getattr(row, name) for name in ("name", "issuer", "client_id", "scopes")}
-        return cls(initial=shown, has_secret=bool(row.client_secret))
+        row = row or OIDCProvider()
+        shown = {name: getattr(row, name) for name in CONNECTION}
+        return cls(initial=shown | {"seen": version(row, CONNECTION)}, has_secret=bool(row.client_secret))
 
     def clean_scopes(self) -> str:
         """Each once, openid among them: without it there is no ID token."""
@@ -70,7 +70,7 @@ class ConnectionForm(forms.Form):
         return scopes
 
 
-class AccountsForm(forms.Form):
+class AccountsForm(SettingsForm):
     """Who may come in, and with which role if no rule says another."""
 
     domains = forms.CharField(
@@ -98,6 +98,7 @@ class AccountsForm(forms.Form):
                 "domains": "\n".join(row.domains),
                 "provisions": row.provisions,
                 "default_role": row.default_role or NO_ROLE,
+                "seen": version(row, ACCOUNTS),
             }
         )
 

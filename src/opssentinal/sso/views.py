@@ -26,6 +26,7 @@ from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.accounts import has_admin_with_password
 from opssentinal.workspace.principals import request_actor, request_context
 from opssentinal.workspace.public_url import public_url
+from opssentinal.workspace.seen import SETTINGS_CHANGED
 
 IDENTITIES_PER_PAGE = 50
 
@@ -47,12 +48,16 @@ def update_connection(request: HttpRequest) -> HttpResponse:
     form = ConnectionForm(request.POST, has_secret=bool(row and row.client_secret))
     if not form.is_valid():
         return _page(request, connection_form=form, status=400)
-    chosen = form.cleaned_data
+    chosen = form.entered
     was_enabled = row is not None and row.is_enabled
     try:
         discover(chosen["issuer"])  # asks the provider, so before the transaction
-        after = configuration.save_connection(request_actor(request), request_context(request), **chosen)
+        after = configuration.save_connection(
+            request_actor(request), request_context(request), seen=form.version, **chosen
+        )
     except Conflict as error:
+        if error.code == SETTINGS_CHANGED:
+            return _out_of_date(request, error)
         form.add_error(None, str(error))
         return _page(request, connection_form=form, status=400)
     except (InvalidInput, Unavailable) as error:
@@ -75,8 +80,14 @@ def update_accounts(request: HttpRequest) -> HttpResponse:
         return _page(request, accounts_form=form, rules=rules, status=400)
     try:
         configuration.save_accounts(
-            request_actor(request), request_context(request), **form.cleaned_data, rules=entered_rules(rules)
+            request_actor(request),
+            request_context(request),
+            **form.entered,
+            rules=entered_rules(rules),
+            seen=form.version,
         )
+    except Conflict as error:
+        return _out_of_date(request, error)
     except InvalidInput as error:
         form.add_error(error.path or None, error.detail.removeprefix(f"{error.path}: "))
         return _page(request, accounts_form=form, rules=rules, status=400)
@@ -91,7 +102,9 @@ def switch(request: HttpRequest) -> HttpResponse:
     _existing()
     chosen = {name: request.POST.get(name) == "on" for name in ("is_enabled", "is_required")}
     try:
-        row = configuration.switch(request_actor(request), request_context(request), **chosen)
+        row = configuration.switch(
+            request_actor(request), request_context(request), **chosen, seen=request.POST.get("seen") or None
+        )
     except Conflict as error:
         messages.error(request, str(error))
     else:
@@ -148,6 +161,11 @@ def identities(request: HttpRequest) -> HttpResponse:
     return render(request, "sso/identities.html", {"page": page, "wanted": wanted})
 
 
+def _out_of_date(request: HttpRequest, error: Conflict) -> HttpResponse:
+    messages.error(request, str(error))
+    return redirect("sso:index")
+
+
 def _existing() -> OIDCProvider:
     row = configuration.provider()
     if row is None or not row.issuer:
@@ -169,6 +187,7 @@ def _page(
         "connection_form": connection_form or ConnectionForm.showing(row),
         "accounts_form": accounts_form or (AccountsForm.showing(row) if row else None),
         "rules": rules or rule_forms(row),
+        "switches_seen": configuration.version(row, configuration.SWITCHES) if row else "",
         "identities": Identity.objects.count(),
         "has_admin_with_password": has_admin_with_password(),
     }

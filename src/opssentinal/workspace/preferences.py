@@ -18,6 +18,7 @@ from opssentinal.ledger.recording import recording
 from opssentinal.query import zone_named
 from opssentinal.workspace.encryption import decrypt, encrypt
 from opssentinal.workspace.models import StoredPreferences
+from opssentinal.workspace.seen import require_seen
 
 # What an event says in the place of a secret.
 HIDDEN = "(hidden)"
@@ -79,16 +80,22 @@ def stored_secret(name: str) -> str | None:
 
 
 def update_preferences(
-    actor: Actor, context: Context, section: str, *, secrets: Mapping[str, str | None] | None = None, **changes: Any
+    actor: Actor,
+    context: Context,
+    section: str,
+    *,
+    secrets: Mapping[str, str | None] | None = None,
+    seen: str | None = None,
+    **changes: Any,
 ) -> Preferences:
     """Change preferences and record settings.updated, with before and after of what changed, in one transaction.
 
     `section` is a key of SECTIONS and the event's target. `secrets` are those to set, or with None to forget; the event
     tells that, and never a value. Nothing is written or recorded if nothing changes. Raises InvalidInput for an unknown
-    name or a value out of bounds.
+    name or a value out of bounds, and Conflict where what is changed is not any more as it was `seen` (`seen.version_of`).
     """
     with recording() as record:
-        return change_preferences(record, actor, context, section, secrets=secrets, **changes)
+        return change_preferences(record, actor, context, section, secrets=secrets, seen=seen, **changes)
 
 
 def change_preferences(
@@ -99,6 +106,7 @@ def change_preferences(
     *,
     secrets: Mapping[str, str | None] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    seen: str | None = None,
     **changes: Any,
 ) -> Preferences:
     """update_preferences inside the caller's recording(); `metadata` tells more of how the change came about."""
@@ -106,6 +114,7 @@ def change_preferences(
     row = StoredPreferences.objects.select_for_update().get(pk=1)
     before = msgspec.structs.asdict(_understood(row.chosen))
     chosen = _checked(before | changes)
+    require_seen(seen, {name: before[name] for name in changes})
     after = msgspec.structs.asdict(chosen)
     differing = [Change(field=f, before=before[f], after=after[f]) for f in after if after[f] != before[f]]
     row.chosen = row.chosen | {change.field: change.after for change in differing}

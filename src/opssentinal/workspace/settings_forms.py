@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
+import msgspec
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import DomainNameValidator, validate_ipv46_address
@@ -12,10 +13,38 @@ from django.core.validators import DomainNameValidator, validate_ipv46_address
 from opssentinal.query import zone_names
 from opssentinal.workspace.mail import is_sender
 from opssentinal.workspace.preferences import Preferences
+from opssentinal.workspace.seen import version_of
 from opssentinal.workspace.text import validate_line
 
 
-class GeneralForm(forms.Form):
+class SettingsForm(forms.Form):
+    """Settings beside the version of them that the page showed, which goes with them to whoever stores them."""
+
+    # Without an id, since several of these forms stand on a page.
+    seen = forms.CharField(required=False, widget=forms.HiddenInput(attrs={"id": False}))
+
+    @property
+    def version(self) -> str | None:
+        """The version that was on the page, None for a form that brings none."""
+        return self.cleaned_data["seen"] or None
+
+    @property
+    def entered(self) -> dict[str, Any]:
+        """The settings of a valid form."""
+        return {name: value for name, value in self.cleaned_data.items() if name != "seen"}
+
+
+class PreferencesForm(SettingsForm):
+    """Some of the preferences; a field is called as its preference is."""
+
+    @classmethod
+    def showing(cls, chosen: Preferences, **more: Any) -> Self:
+        """The form with what is in force; `more` are further arguments of the form."""
+        shown = {name: value for name, value in msgspec.structs.asdict(chosen).items() if name in cls.base_fields}
+        return cls(initial=shown | {"seen": version_of(shown)}, **more)
+
+
+class GeneralForm(PreferencesForm):
     """What the workspace is called and where it is."""
 
     workspace_name = forms.CharField(
@@ -56,7 +85,7 @@ class GeneralForm(forms.Form):
 _PASSWORD_GOES_BY = ("smtp_host", "smtp_port", "smtp_security", "smtp_user")
 
 
-class EmailForm(forms.Form):
+class EmailForm(PreferencesForm):
     """The mail server. The password is written and never shown again."""
 
     smtp_host = forms.CharField(label="Mail server", max_length=253, required=False, help_text="Empty: no e-mail.")
@@ -121,14 +150,14 @@ class EmailForm(forms.Form):
 
     def split(self) -> tuple[dict[str, Any], dict[str, str | None]]:
         """The preferences and the secrets of a valid form. Without a server or a user name no password is kept."""
-        chosen = dict(self.cleaned_data)
+        chosen = self.entered
         password = chosen.pop("smtp_password")
         if not (chosen["smtp_host"] and chosen["smtp_user"]):
             return chosen, {"smtp_password": None}
         return chosen, {"smtp_password": password} if password else {}
 
 
-class SecurityForm(forms.Form):
+class SecurityForm(PreferencesForm):
     """Passwords, lock-out, second factor and auditors."""
 
     password_length_min = forms.IntegerField(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -19,7 +18,7 @@ from opssentinal.ledger.recording import recording
 from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.mail import is_configured, send_mail
 from opssentinal.workspace.models import StoredPreferences
-from opssentinal.workspace.preferences import Preferences, preferences, update_preferences
+from opssentinal.workspace.preferences import preferences, update_preferences
 from opssentinal.workspace.principals import request_actor, request_address, request_context
 from opssentinal.workspace.proxies import last_sighting
 from opssentinal.workspace.public_url import public_url
@@ -43,7 +42,7 @@ def update_general(request: HttpRequest) -> HttpResponse:
     form = GeneralForm(request.POST)
     if not form.is_valid():
         return _general(request, general_form=form, status=400)
-    return _store(request, "general", "workspace:general", **form.cleaned_data)
+    return _store(request, "general", "workspace:general", seen=form.version, **form.entered)
 
 
 @sensitive_post_parameters("smtp_password")
@@ -55,7 +54,7 @@ def update_email(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _general(request, email_form=form, status=400)
     chosen, secrets = form.split()
-    return _store(request, "email", "workspace:general", secrets=secrets, **chosen)
+    return _store(request, "email", "workspace:general", secrets=secrets, seen=form.version, **chosen)
 
 
 @admin_required
@@ -102,7 +101,7 @@ def update_security(request: HttpRequest) -> HttpResponse:
     form = SecurityForm(request.POST)
     if not form.is_valid():
         return _security(request, form, status=400)
-    return _store(request, "security", "workspace:security", **form.cleaned_data)
+    return _store(request, "security", "workspace:security", seen=form.version, **form.entered)
 
 
 def _store(request: HttpRequest, section: str, page: str, **changes: Any) -> HttpResponse:
@@ -125,8 +124,8 @@ def _general(
     has_password = _has_smtp_password()
     address, chain = request_address(request)
     shown = {
-        "general_form": general_form or GeneralForm(initial=_initial(chosen)),
-        "email_form": email_form or EmailForm(initial=_initial(chosen), stored=chosen, has_password=has_password),
+        "general_form": general_form or GeneralForm.showing(chosen),
+        "email_form": email_form or EmailForm.showing(chosen, stored=chosen, has_password=has_password),
         "can_mail": is_configured(),
         "base_url": settings.CONFIG.base_url,
         "needs_secure_cookies": public_url().startswith("https://") and not settings.SESSION_COOKIE_SECURE,
@@ -140,12 +139,8 @@ def _general(
 
 
 def _security(request: HttpRequest, form: SecurityForm | None = None, status: int = 200) -> HttpResponse:
-    shown = {"form": form or SecurityForm(initial=_initial(preferences()))}
+    shown = {"form": form or SecurityForm.showing(preferences())}
     return render(request, "workspace/security.html", shown, status=status)
-
-
-def _initial(chosen: Preferences) -> dict[str, Any]:
-    return msgspec.structs.asdict(chosen)
 
 
 def _has_smtp_password() -> bool:
