@@ -17,7 +17,7 @@ class _Form(HTMLParser):
         said = dict(attrs)
         name, value = said.get("name") or "", said.get("value")
         if tag == "form":
-            self._is_inside = said.get("action") == self._action
+            self._is_inside = (said.get("action") or "") == self._action
         elif not self._is_inside:
             return
         elif tag == "input" and "disabled" not in said:
@@ -43,7 +43,7 @@ class _Form(HTMLParser):
 
 
 def fields_of(page: str, action: str) -> dict[str, str]:
-    """The fields of the form of a page that is sent to `action`, as they stand there."""
+    """The fields of the form of a page that is sent to `action`, "" for the page itself, as they stand there."""
     form = _Form(action)
     form.feed(page)
     assert form.fields, action

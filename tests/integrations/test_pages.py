@@ -16,6 +16,7 @@ from opssentinal.ledger import reader
 from opssentinal.ledger.pruning import prune
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import update_preferences
+from tests.form import fields_of
 from tests.integrations.conftest import ALICE, HERE, Receiver, connect, deliver, events, record_events
 from tests.ledger.conftest import commit, make_event
 
@@ -134,6 +135,18 @@ def test_a_failing_and_a_paused_one_say_so(admin: Client, receiver: Receiver, fo
     assert "Resumed." in admin.post(f"{ROOT}{integration.public_id}/resume/", follow=True).text
     assert not Integration.objects.get().is_paused
     assert "is not paused" in admin.post(f"{ROOT}{integration.public_id}/resume/", follow=True).text
+
+
+def test_a_page_out_of_date_undoes_nothing(admin: Client, receiver: Receiver) -> None:
+    """Of two admins who had it open the second is refused with the reason, and what the first saved stays."""
+    own = f"{ROOT}{connect(receiver).integration.public_id}/"
+    early = fields_of(admin.get(f"{own}edit/").text, "")
+    assert "Saved." in admin.post(f"{own}edit/", early | {"query": "is:sensitive"}, follow=True).text
+    answer = admin.post(f"{own}edit/", early | {"name": "Other"}, follow=True).text
+    assert "Somebody else has changed these settings" in answer
+    assert Integration.objects.get().query == "is:sensitive"
+    fresh = fields_of(admin.get(f"{own}edit/").text, "")
+    assert "Saved." in admin.post(f"{own}edit/", fresh | {"name": "Other"}, follow=True).text
 
 
 def test_editing_pausing_and_deleting(admin: Client, receiver: Receiver) -> None:

@@ -25,6 +25,7 @@ from opssentinal.events.model import Actor, Change, Context
 from opssentinal.users import services
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import os_actor, session_reference, user_actor
+from tests.form import fields_of
 from tests.users.conftest import LIST, edited, page
 from tests.workspace.conftest import away, browser, events, is_signed_in, session_key, sign_in, signed_in
 
@@ -92,8 +93,21 @@ def test_everything_is_changed_at_once_and_recorded_by_its_kind(admin: Client, a
     assert len(events()) == count
 
 
-def test_what_somebody_else_changed_meanwhile_stays(admin: Client, bob: User) -> None:
-    """Only what differs from what the form showed is changed."""
+def test_a_page_out_of_date_undoes_nothing(admin: Client, bob: User, carol: User) -> None:
+    """Of two admins who had it open the second is refused with the reason, and what the first saved stays."""
+    early = fields_of(text(admin.get(page(bob))), "")
+    other = signed_in()
+    assert other.post(page(bob), early | {"role": "auditor"}).status_code == 302
+    count = len(events())
+    answer = text(admin.post(page(bob), early | {"name": "Robert"}, follow=True))
+    assert "Somebody else has changed these settings" in answer
+    assert (fresh(bob).name, fresh(bob).role, len(events())) == ("Bob", "auditor", count)
+    assert admin.post(page(bob), fields_of(answer, "") | {"name": "Robert"}).status_code == 302
+    assert (fresh(bob).name, fresh(bob).role) == ("Robert", "auditor")
+
+
+def test_a_moment_shown_to_the_minute_is_not_changed_by_that(admin: Client, bob: User) -> None:
+    """Only what differs from what is to the minute is changed."""
     sent = edited(bob, name="Robert")
     moment = timezone.now().replace(microsecond=123) + timedelta(days=3)
     User.objects.filter(pk=bob.pk).update(expires_at=moment)

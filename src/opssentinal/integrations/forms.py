@@ -8,13 +8,16 @@ from django.utils import timezone
 from opssentinal.errors import InvalidQuery
 from opssentinal.events.model import to_us
 from opssentinal.integrations.models import BATCH_EVENTS_MAX, NAME_MAX, URL_MAX, Integration
+from opssentinal.integrations.services import editable
 from opssentinal.ledger.reader import first_since
 from opssentinal.query import parse_instant
+from opssentinal.workspace.seen import version_of
+from opssentinal.workspace.settings_forms import SettingsForm
 
 _OVERLAP = {"0": "at once", "24": "after 24 hours", "72": "after 3 days", "168": "after 7 days"}
 
 
-class WebhookForm(forms.Form):
+class WebhookForm(SettingsForm):
     """A webhook as an admin enters it."""
 
     name = forms.CharField(max_length=NAME_MAX, help_text="What you will recognise it by, such as SIEM production.")
@@ -38,7 +41,7 @@ class WebhookForm(forms.Form):
     @classmethod
     def showing(cls, integration: Integration) -> WebhookForm:
         """The form filled with what is."""
-        return cls(initial={name: getattr(integration, name) for name in cls.base_fields})
+        return cls(initial=editable(integration) | {"seen": version_of(editable(integration))})
 
 
 class RotateForm(forms.Form):

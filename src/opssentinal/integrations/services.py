@@ -21,6 +21,7 @@ from opssentinal.ledger.recording import recording
 from opssentinal.query import format, parse, zone_named
 from opssentinal.workspace.encryption import decrypt, encrypt
 from opssentinal.workspace.preferences import HIDDEN, preferences
+from opssentinal.workspace.seen import require_seen
 
 OVERLAP_HOURS_MAX = 24 * 30
 INTEGRATIONS_MAX = 100
@@ -85,14 +86,23 @@ def create_webhook(
     return Created(integration, secret)
 
 
-def update_integration(public_id: str, actor: Actor, context: Context, **wanted: Any) -> Integration:
+def editable(integration: Integration) -> dict[str, Any]:
+    """What `update_integration` can change, as it is."""
+    return {name: getattr(integration, name) for name in ("name", "url", "query", "batch_events_max")}
+
+
+def update_integration(
+    public_id: str, actor: Actor, context: Context, *, seen: str | None = None, **wanted: Any
+) -> Integration:
     """Change name, url, query or batch_events_max, and record integration.updated with before and after of what changed.
 
-    With another query, what is on its way is withdrawn and looked for anew. Raises InvalidInput or NotFound.
+    With another query, what is on its way is withdrawn and looked for anew. Raises InvalidInput or NotFound, and Conflict
+    where it is not any more as it was `seen` (`seen.version_of`).
     """
     with recording() as record:
         integration = _locked(public_id)
-        before = {name: getattr(integration, name) for name in ("name", "url", "query", "batch_events_max")}
+        before = editable(integration)
+        require_seen(seen, before)
         after = _checked(**(before | wanted))
         if changed := [name for name in before if before[name] != after[name]]:
             for name in changed:

@@ -58,7 +58,7 @@ def create(request: HttpRequest) -> HttpResponse:
                 public_id=public_id,
                 actor=request_actor(request),
                 context=request_context(request),
-                **form.cleaned_data,
+                **form.entered,
             )
         except InvalidInput as error:
             _show(form, error)
@@ -110,7 +110,9 @@ def edit(request: HttpRequest, public_id: str) -> HttpResponse:
     form = WebhookForm(request.POST) if request.method == "POST" else WebhookForm.showing(integration)
 
     def save(cleaned: dict[str, Any]) -> str:
-        services.update_integration(public_id, request_actor(request), request_context(request), **cleaned)
+        services.update_integration(
+            public_id, request_actor(request), request_context(request), seen=form.version, **form.entered
+        )
         return "Saved."
 
     return _form_page(request, integration, form, "integrations/edit.html", save)
@@ -229,6 +231,9 @@ def _form_page(
             said = save(form.cleaned_data)
         except InvalidInput as error:
             _show(form, error)
+        except Conflict as error:
+            messages.error(request, str(error))
+            return redirect("integrations:detail", integration.public_id)
         else:
             messages.success(request, said)
             return redirect("integrations:detail", integration.public_id)

@@ -25,6 +25,7 @@ from opssentinal.workspace.access import admin_required
 from opssentinal.workspace.links import has_link
 from opssentinal.workspace.models import User
 from opssentinal.workspace.principals import request_actor, request_context
+from opssentinal.workspace.seen import SETTINGS_CHANGED
 from opssentinal.workspace.sessions import browser_name, live_sessions, revoke
 
 SESSIONS_MAX = 100
@@ -55,10 +56,14 @@ def account(request: HttpRequest, user: User) -> HttpResponse:
     form = AccountForm.of(user, request.POST or None, fixed=_fixed(user))
     if request.method == "POST" and form.is_valid():
         try:
-            changed = services.update(user, request_actor(request), request_context(request), **form.changes())
+            changed = services.update(
+                user, request_actor(request), request_context(request), seen=form.version, **form.changes()
+            )
         except ValidationError as error:
             form.add_error(None, error)
         except Conflict as error:
+            if error.code == SETTINGS_CHANGED:
+                raise  # a new page, since this one would be refused again
             form.add_error("email" if error.code == "address_taken" else None, error.detail)
         else:
             messages.info(request, "Saved." if changed else "Nothing has changed.")

@@ -9,7 +9,10 @@ from django import forms
 from django.utils import timezone
 
 from opssentinal.users.listing import SEARCH_MAX, STATES
+from opssentinal.users.services import editable
 from opssentinal.workspace.models import EMAIL_MAX, NAME_MAX, Role, User
+from opssentinal.workspace.seen import version_of
+from opssentinal.workspace.settings_forms import SettingsForm
 from opssentinal.workspace.text import validate_line
 
 _MINUTE = "%Y-%m-%dT%H:%M"
@@ -43,7 +46,7 @@ def _moment(label: str, help_text: str) -> forms.DateTimeField:
     return forms.DateTimeField(label=label, help_text=help_text, required=False, widget=widget)
 
 
-class AccountForm(forms.Form):
+class AccountForm(SettingsForm):
     """An account's name, address, role and limits. Times are those of the page, to the minute."""
 
     name = forms.CharField(
@@ -65,7 +68,7 @@ class AccountForm(forms.Form):
         """The form of an account; `fixed` are fields that cannot be changed now, each with the reason."""
         initial = {field: getattr(user, field) for field in ("name", "email", "role")}
         initial |= {field: _to_the_minute(getattr(user, field)) for field in LIMITS}
-        form = cls(data, initial=initial)
+        form = cls(data, initial=initial | {"seen": version_of(editable(user))})
         for name, reason in (fixed or {}).items():
             form.fields[name].disabled = True
             form.fields[name].help_text = reason
@@ -79,8 +82,8 @@ class AccountForm(forms.Form):
         return end
 
     def changes(self) -> dict[str, Any]:
-        """What differs from what the form showed, so that what somebody else changed meanwhile stays."""
-        return {field: self.cleaned_data[field] for field in self.changed_data}
+        """What differs from what is: a moment is shown to the minute, and one that is not changed stays to the second."""
+        return {field: self.cleaned_data[field] for field in self.changed_data if field in self.entered}
 
 
 def _to_the_minute(moment: datetime | None) -> datetime | None:

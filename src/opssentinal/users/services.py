@@ -19,6 +19,7 @@ from opssentinal.workspace.links import Purpose
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences
 from opssentinal.workspace.principals import user_actor
+from opssentinal.workspace.seen import require_seen
 
 OWN_DEACTIVATION = "This is your own account. Another admin can deactivate it."
 OWN_LINK = "This is your own account. Change your password under Profile."
@@ -80,13 +81,20 @@ def revoke_links(user: User, actor: Actor, context: Context) -> bool:
         return accounts.revoke_links(record, user, actor, context)
 
 
-def update(user: User, actor: Actor, context: Context, *, role: str | None = None, **changes: Any) -> bool:
+def editable(user: User) -> dict[str, Any]:
+    """What `update` can change, as it is."""
+    return {name: getattr(user, name) for name in ("role", *accounts.CHANGEABLE)}
+
+
+def update(
+    user: User, actor: Actor, context: Context, *, role: str | None = None, seen: str | None = None, **changes: Any
+) -> bool:
     """Change role and fields of an account in one transaction, each with its event; return whether anything changed.
 
-    Raises ValidationError (by field) and Conflict, `last_admin` among them.
+    Raises ValidationError (by field) and Conflict: `last_admin`, or where it is not any more as it was `seen`.
     """
     with recording() as record:
-        _lock(user, actor)
+        require_seen(seen, editable(_lock(user, actor)))
         is_other_role = role is not None and accounts.change_role(record, user, role, actor, context)
         return accounts.change_account(record, user, actor, context, **changes) or is_other_role
 
