@@ -74,6 +74,8 @@ def test_the_fifteen_event_types_are_grouped() -> None:
         (raw(occurred_at="2026-01-01"), "$.occurred_at"),
         (raw(occurred_at="0001-01-01T00:00:00+14:00"), "$.occurred_at"),
         (raw(occurred_at="9999-12-31T23:59:59-14:00"), "$.occurred_at"),
+        (raw(occurred_at="9996-12-31T23:59:59-00:01"), "$.occurred_at"),
+        (raw(occurred_at="1970-01-01T00:00:00+00:01"), "$.occurred_at"),
         (raw(occurred_at=1_700_000_000), "$.occurred_at"),
         (raw(context={"ip": "300.1.1.1"}), "$.context.ip"),
         (raw(context={"ip": "10.0.0.0/8"}), "$.context.ip"),

@@ -13,6 +13,7 @@ from opssentinal.events.decoding import validate
 from opssentinal.events.encoding import encode_events
 from opssentinal.events.model import Actor, Change, Context, Event, RecordedEvent, Target, to_us
 from opssentinal.ledger.bundle import Bundle
+from opssentinal.years import EVENT_YEAR_MAX
 
 BEGIN = datetime(2026, 3, 27, 22, 0, tzinfo=UTC)
 NAMES = (
@@ -75,7 +76,7 @@ def events() -> st.SearchStrategy[Event]:
         occurred_at=st.one_of(
             st.integers(0, 40).map(lambda n: BEGIN + timedelta(hours=n)),
             st.integers(0, 10).map(lambda n: BEGIN + timedelta(days=n, microseconds=n)),
-            st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 30), timezones=st.just(UTC)),
+            st.datetimes(datetime(1970, 1, 1), datetime(EVENT_YEAR_MAX, 12, 31), timezones=st.just(UTC)),
         ),
         actor=_parties(Actor),
         targets=st.lists(_parties(Target), max_size=3),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
@@ -28,12 +28,11 @@ from opssentinal.events.model import (
     to_us,
 )
 from opssentinal.events.surrogates import unpaired_surrogate
+from opssentinal.years import EVENT_YEAR_MAX, EVENT_YEAR_MIN
 
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_batch = msgspec.json.Decoder(list[Event]).decode
 _encode_any = msgspec.json.Encoder().encode
-_OCCURRED_MIN = datetime(1970, 1, 1, tzinfo=UTC)
-_OCCURRED_MAX = datetime(9999, 12, 31, tzinfo=UTC) - timedelta(days=1)
 
 _KEY_MARK = b'":'
 _WHITE_SPACE = b" \t\r\n"
@@ -127,8 +126,8 @@ def _in_utc(occurred_at: datetime) -> datetime:
         utc = occurred_at.astimezone(UTC)
     except OverflowError:
         utc = None
-    if utc is None or not _OCCURRED_MIN <= utc <= _OCCURRED_MAX:
-        raise InvalidEvent("must lie between 1970 and 9999", path="$.occurred_at")
+    if utc is None or not EVENT_YEAR_MIN <= utc.year <= EVENT_YEAR_MAX:
+        raise InvalidEvent(f"must lie in the years {EVENT_YEAR_MIN} to {EVENT_YEAR_MAX} (UTC)", path="$.occurred_at")
     return utc
 
 

@@ -12,9 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from opssentinal.errors import InvalidQuery
 from opssentinal.query.fields import shown
-
-# Room at both ends of datetime's own range, so that moving between zones never overflows.
-YEAR_MIN, YEAR_MAX = 1900, 9997
+from opssentinal.years import FILTER_YEAR_MAX, FILTER_YEAR_MIN
 
 _UNITS = {
     "s": timedelta(seconds=1),
@@ -112,7 +110,7 @@ def checked(moment: datetime) -> datetime:
         utc = moment.astimezone(UTC)
     except OverflowError as error:
         raise _out_of_range(str(moment)) from error
-    if not YEAR_MIN <= utc.year <= YEAR_MAX:
+    if not FILTER_YEAR_MIN <= utc.year <= FILTER_YEAR_MAX:
         raise _out_of_range(str(moment))
     return utc
 
@@ -120,7 +118,7 @@ def checked(moment: datetime) -> datetime:
 def _out_of_range(what: str) -> InvalidQuery:
     return InvalidQuery(
         f"{what} is out of range.",
-        hint=f"Use a time in the years {YEAR_MIN} to {YEAR_MAX}; leave the bound out for no limit.",
+        hint=f"Use a time in the years {FILTER_YEAR_MIN} to {FILTER_YEAR_MAX}; leave the bound out for no limit.",
     )
 
 

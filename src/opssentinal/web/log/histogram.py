@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from opssentinal.search.answers import Bucket, Histogram
 from opssentinal.web.log.place import Place
-from opssentinal.web.log.window import Window, range_words
+from opssentinal.web.log.window import range_words, window_around
 
 HEIGHT_PX = 84
 _GAP = 0.16  # of a bar's slot
@@ -114,7 +114,7 @@ def _bar(place: Place, bucket: Bucket, end: datetime, slot_x: float, slot: float
         if getattr(bucket, name)
     ]
     label += ", ".join(counts) if counts else "nothing"
-    url = place.with_window(Window("", bucket.start, end)).url() if bucket.total else ""
+    url = place.with_window(window_around(bucket.start, end) or place.window).url() if bucket.total else ""
     return Bar(
         f"{slot_x:.3f}",
         f"{slot:.3f}",

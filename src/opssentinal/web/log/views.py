@@ -44,6 +44,7 @@ from opssentinal.web.log.window import (
     form_values,
     preset_window,
     range_words,
+    window_around,
     zone_options,
 )
 from opssentinal.workspace.access import log_reader_required
@@ -242,11 +243,11 @@ def _found(request: HttpRequest, reading: Reading, place: Place, now: datetime) 
             raise
         return context | {"uncounted": True}  # the events are found; only counting them all took too long
     histogram = overview.histogram
-    if place.window.preset and (future := _future(reading, place, overview.extent, now, page.head)):
+    if _ends_now(place.window, now) and (future := _future(reading, place, overview.extent, now, page.head)):
         context["future"] = future
         if place.window.before is None:
-            # All time would be drawn up to the farthest of the wrong times: decades of empty bars beside one full one.
-            known = place.filter.between(None, now + CLOCK_AHEAD)
+            # It would be drawn up to the farthest of the wrong times: decades of empty bars beside one full one.
+            known = place.filter.between(place.window.after, now + CLOCK_AHEAD)
             histogram = reading.histogram(known, buckets=BARS, tz=place.zone.key, head=page.head)
     context["histogram"] = histogram_view(place, histogram, now)
     context["facets"] = facets(place, overview.facets)
@@ -264,8 +265,13 @@ def _cursor_key() -> bytes:
     return salted_hmac("opssentinal.web.cursor", "", algorithm="sha256").digest()
 
 
+def _ends_now(window: Window, now: datetime) -> bool:
+    """Whether the range is meant to end now: a preset's, and one without an end, unless it begins in the future itself."""
+    return bool(window.preset) or (window.before is None and (window.after is None or window.after < now))
+
+
 def _future(reading: Reading, place: Place, extent: Extent, now: datetime, head: int) -> dict[str, Any] | None:
-    """How many events that match are dated after the end of a preset with this extent, and the address that shows them."""
+    """How many events that match are dated after now, in a range with this extent that ends there, and the address that shows them."""
     end = now + CLOCK_AHEAD
     if place.window.before is None and (extent.last is None or extent.last < end):
         return None
@@ -291,9 +297,10 @@ def _elsewhere(place: Place, extent: Extent) -> dict[str, Any] | None:
     if extent.first is None or extent.last is None:
         return None
     first, last = (moment.astimezone(place.zone).date() for moment in (extent.first, extent.last))
-    window = Window("", day_start(first, place.zone), day_start(last + timedelta(days=1), place.zone))
-    first_day, *last_day = range_words(window.after, window.before, place.zone).split(" – ")
+    begin, end = day_start(first, place.zone), day_start(last + timedelta(days=1), place.zone)
+    first_day, *last_day = range_words(begin, end, place.zone).split(" – ")
     when = f"between {first_day} and {last_day[0]}" if last_day else f"on {first_day}"
+    window = window_around(begin, end) or Window("all")
     return {"count": extent.count, "when": when, "url": place.with_window(window).url()}
 
 

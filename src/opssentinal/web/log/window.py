@@ -82,9 +82,10 @@ class Window(NamedTuple):
             return None
         more = (self.before - self.after) * 3 / 2
         try:
-            return Window("", self.after - more, self.before + more)
-        except OverflowError:
+            wider = Filter(after=self.after - more, before=self.before + more)
+        except (OverflowError, InvalidQuery):
             return None
+        return Window("", wider.after, wider.before)
 
 
 def preset_window(key: str, now: datetime) -> Window:
@@ -93,6 +94,21 @@ def preset_window(key: str, now: datetime) -> Window:
         raise InvalidQuery(f"There is no range “{key[:20]}”.", hint=f"Ranges are {', '.join(PRESETS)}.")
     span = PRESETS[key].span
     return Window(key, now - span, now + CLOCK_AHEAD) if span else Window(key)
+
+
+def window_around(after: datetime, before: datetime) -> Window | None:
+    """Return the range as far as an address can say it: open where `before` lies beyond its years, None where both do.
+
+    Senders' clocks may stand there: the log holds what it took before it refused such times.
+    """
+    try:
+        return Window("", after, Filter(after=after, before=before).before)
+    except InvalidQuery:
+        pass
+    try:
+        return Window("", Filter(after=after).after)
+    except InvalidQuery:
+        return None
 
 
 def read_window(params: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Window:
