@@ -112,8 +112,8 @@ class SearchStore(Protocol):
     ) -> dict[str, list[FacetValue]]:
         """The most frequent `values` values of each field; terms of a field do not narrow its own values.
 
-        `action` also leaves out terms of category and mark, which stand for actions. An event with several targets counts
-        once for each of their types or ids.
+        Terms of category and mark, though they stand for actions, narrow `action` too: whoever asks for a value that was
+        counted finds that many events. An event with several targets counts once for each of their types or ids.
         """
 
     def histogram(self, filter: Filter, buckets: int, tz: str, head: int | None, stop: Interruption) -> Histogram:

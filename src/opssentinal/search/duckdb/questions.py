@@ -48,8 +48,6 @@ _FACETS: Final[dict[str, tuple[str, str | None]]] = {
 }
 # Further targets as [type, id, name, email], places counted from 1: value and label.
 _MORE_FACETS: Final[dict[str, tuple[int, int | None]]] = {"target": (2, 3), "target_type": (1, None)}
-# Fields whose terms stand for values of another one.
-_SAME_FIELD: Final = {"action": ("action", "category", "is")}
 
 
 class Questions:
@@ -228,11 +226,10 @@ class Questions:
         for field in fields:
             if field not in FACET_FIELDS:
                 raise InvalidQuery(f"{field} cannot be counted.", hint=f"Countable are {', '.join(FACET_FIELDS)}.")
-            own = _SAME_FIELD.get(field, (field,))
-            if hits is not None and not any(term.field in own for term in filter.terms):
+            if hits is not None and not any(term.field == field for term in filter.terms):
                 found[field] = self._facet(field, values, Condition(), hits)
             else:
-                found[field] = self._facet(field, values, condition_of(filter, self, head=head, without=own))
+                found[field] = self._facet(field, values, condition_of(filter, self, head=head, without=(field,)))
         return found
 
     def _facet(self, field: str, values: int, condition: Condition, table: str = "event") -> list[FacetValue]:
