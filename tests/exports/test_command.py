@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pty
 import stat
 import sys
 import threading
@@ -80,6 +81,19 @@ def test_standard_output(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch:
     assert out.startswith(b"\xef\xbb\xbfTimestamp (UTC),")
     assert hashlib.sha256(out).hexdigest() == Export.objects.get().sha256
     assert b"3 events" in err
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
+def test_a_terminal_is_refused(monkeypatch: pytest.MonkeyPatch, format: str) -> None:
+    """What events hold would be obeyed by it. Nothing is made, and the hint says what to do instead."""
+    record_events(events(3))
+    ours, theirs = pty.openpty()
+    with open(ours, "rb"), open(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        with pytest.raises(InvalidInput, match="terminal") as refused:
+            call_command("export", "--output", "-", "--format", format)
+    assert "Redirect" in refused.value.hint and "search" in refused.value.hint
+    assert not Export.objects.exists()
 
 
 def test_both_stages_name_the_person_at_the_terminal(tmp_path: Path) -> None:

@@ -53,8 +53,12 @@ class Command(BaseCommand):
     def handle(self, *, format: str | None, bom: bool, output: str | None, **options: Any) -> None:
         """Raises Unavailable if no server runs, InvalidQuery, and what else keeps the file from being made."""
         format = format or _format_of(output)
-        if output == "-" and format == "parquet" and sys.stdout.isatty():
-            raise InvalidInput("Parquet is not for a terminal.", hint="Redirect it, or use --output FILE.")
+        if output == "-" and sys.stdout.isatty():
+            # A file holds what events hold, control characters included, and a terminal would obey them.
+            raise InvalidInput(
+                "An export is not for a terminal.",
+                hint="Redirect it, or use --output FILE; `opssentinal search` shows events.",
+            )
         _require_folder(output)
         filter = filter_of(options)
         _require_server()
