@@ -32,6 +32,7 @@ _HELP = ("-h", "--help")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 not all of it, else the error's own status (docs/guide/cli.md)."""
+    os.umask(0o077)  # what commands make is for its owner alone, also in a directory that was made by somebody else
     sys.exit(_guarded(lambda: _run(list(sys.argv[1:] if argv is None else argv))))
 
 

@@ -30,7 +30,6 @@ _OTHER_FILES = 256  # the database, the search socket, the process itself
 
 def prepare() -> None:
     """Create or upgrade the tables. Servers that start at the same time on one PostgreSQL take turns."""
-    os.umask(0o077)  # the log is for its owner, also where the directory was made by somebody else
     settings.CONFIG.data_dir.mkdir(parents=True, exist_ok=True)
     if connection.vendor != "postgresql":
         call_command("migrate", verbosity=0, interactive=False)

@@ -61,6 +61,16 @@ def test_help_makes_nothing(args: list[str], tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("args", [["migrate"], ["demo", "--days", "1"]])
+def test_what_a_command_makes_is_for_its_owner_alone(args: list[str], tmp_path: Path) -> None:
+    """Also in a folder that others may enter and under a umask that lets them read."""
+    tmp_path.chmod(0o755)
+    assert run(*args, data_dir=tmp_path, umask=0o022).returncode == 0
+    made = list(tmp_path.rglob("*"))
+    assert made
+    assert not [path for path in made if path.stat().st_mode & 0o077]
+
+
 def test_a_mistyped_command_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
     """A command that is none ends with 2 and names what was probably meant."""
     done = run("serch", "actor:alice", data_dir=tmp_path)
