@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from opssentinal.errors import ConfigError
+from opssentinal.instance import address_of, left_address
 
 PREFIX = "OPSSENTINAL_"
 CONFIG_FILE = "CONFIG"
@@ -130,7 +131,10 @@ SETTINGS: tuple[Setting, ...] = (
         _url("duckdb"),
     ),
     Setting(
-        "BASE_URL", "http://127.0.0.1:8000", "The address under which people reach the product.", _url("http", "https")
+        "BASE_URL",
+        "",
+        "The address under which people reach the product. Empty: that of the server itself, as `serve` was started.",
+        _url("http", "https"),
     ),
     Setting("ALLOWED_HOSTS", "", "Further host names to answer to, separated by commas.", _text),
     Setting("HOST", "127.0.0.1", "Address to listen on.", _text),
@@ -206,6 +210,19 @@ class Config:
         except KeyError:
             raise AttributeError(name) from None
 
+    @property
+    def base_url(self) -> str:
+        """The address under which people reach the product: the configured one, else that of the server itself.
+
+        That one is known when it has been started once, also to commands, which do not see the options of `serve`.
+        """
+        return self.configured_url or left_address(self.data_dir) or address_of(self.host, self.port)
+
+    @property
+    def configured_url(self) -> str:
+        """OPSSENTINAL_BASE_URL, or "" where the server's own address is to be taken."""
+        return str(self._values["BASE_URL"])
+
     @cached_property
     def search_path(self) -> Path:
         """The DuckDB file."""
@@ -224,12 +241,12 @@ class Config:
     def allowed_host_names(self) -> list[str]:
         """Host names that requests may carry."""
         extra = [name.strip() for name in self.allowed_hosts.split(",") if name.strip()]
-        return [urlsplit(self.base_url).hostname or "localhost", "localhost", "127.0.0.1", "[::1]", *extra]
+        return [urlsplit(self.configured_url).hostname or "localhost", "localhost", "127.0.0.1", "[::1]", *extra]
 
     def shown(self) -> dict[str, str]:
         """Every setting with its value in force, secrets hidden; for `opssentinal check`."""
         return {
-            s.name: ("(set)" if self._values[s.name] else "") if s.secret else _plain(self._values[s.name])
+            s.name: ("(set)" if self._values[s.name] else "") if s.secret else _plain(getattr(self, s.name.lower()))
             for s in SETTINGS
         }
 

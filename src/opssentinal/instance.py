@@ -1,4 +1,4 @@
-"""One front and one back per data directory, and the name under which its server takes work among several on one database."""
+"""One front and one back per data directory, the name under which its server takes work among several on one database, and its address."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 from opssentinal.errors import ConfigError
+
+_ADDRESS_FILE = "server.address"
 
 
 @contextmanager
@@ -33,6 +36,32 @@ def only_process(data_dir: Path, role: str, wait_s: float = 0) -> Iterator[None]
                     ) from error
                 time.sleep(0.1)
         yield
+
+
+def address_of(host: str, port: int) -> str:
+    """The address at which a server that listens there is reached on its own machine."""
+    try:
+        if (listened := ip_address(host)).is_unspecified:
+            host = "127.0.0.1" if listened.version == 4 else "::1"
+    except ValueError:
+        pass  # a name
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def leave_address(data_dir: Path, address: str) -> None:
+    """Tell the commands on the data directory where its server is reached; it stays for those that run after its end."""
+    path = data_dir / _ADDRESS_FILE
+    fresh = path.with_suffix(".new")  # only one front writes
+    fresh.write_text(address + "\n")
+    fresh.replace(path)
+
+
+def left_address(data_dir: Path) -> str:
+    """The address that the data directory's server left when it was started last, or ""."""
+    try:
+        return (data_dir / _ADDRESS_FILE).read_text().strip()
+    except OSError:  # none was, or the directory is not for us, as other things will say
+        return ""
 
 
 def server_id(data_dir: Path) -> str:

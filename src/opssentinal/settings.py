@@ -12,12 +12,12 @@ from opssentinal.workspace.public_host import PublicHost
 
 CONFIG = configuration.load()
 _HERE = Path(__file__).parent
-_SECURE = CONFIG.base_url.startswith("https://")
+_SECURE = CONFIG.configured_url.startswith("https://")
 
 SECRET_KEY = configuration.secret_key(CONFIG)
 DEBUG = False
 ALLOWED_HOSTS = [*CONFIG.allowed_host_names, PublicHost()]
-CSRF_TRUSTED_ORIGINS = [CONFIG.base_url]
+CSRF_TRUSTED_ORIGINS = [CONFIG.configured_url] if CONFIG.configured_url else []
 ROOT_URLCONF = "opssentinal.urls"
 WSGI_APPLICATION = "opssentinal.front.pages"
 USE_TZ = True

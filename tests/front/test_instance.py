@@ -5,8 +5,12 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from opssentinal.instance import server_id
+import pytest
+
+from opssentinal.instance import address_of, server_id
 from tests.server import ServerProcess, free_port
+
+PASSWORD = "nine purple elephants"
 
 
 def test_a_second_server_is_refused(tmp_path: Path) -> None:
@@ -30,6 +34,34 @@ def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 78
     assert "There is no port 99999" in done.stderr
     assert "listening" not in done.stdout
+
+
+def test_commands_print_the_address_of_the_server_itself(tmp_path: Path) -> None:
+    """Where no public address is set: as `serve` was started, also when it no longer runs, and it answers to it."""
+    with ServerProcess(tmp_path / "data", OPSSENTINAL_BASE_URL="") as server:
+        assert f"{server.url}/setup?token=" in server.log.read_text()
+        server.command("createuser", "ada@example.com", "--name", "Ada", "--password-stdin", stdin=PASSWORD + "\n")
+        link = server.command("user", "reset-password", "ada@example.com").stdout
+        assert f"{server.url}/accounts/password/" in link
+        named = server.command("user", "reset-password", "ada@example.com", OPSSENTINAL_BASE_URL="https://a.example")
+        assert "https://a.example/accounts/password/" in named.stdout
+        assert f"{server.url}\n" in server.command("check").stdout
+    assert f"{server.url}/accounts/password/" in server.command("user", "reset-password", "ada@example.com").stdout
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:81"),
+        ("0.0.0.0", "http://127.0.0.1:81"),
+        ("::", "http://[::1]:81"),
+        ("fe80::1", "http://[fe80::1]:81"),
+        ("audit.example.com", "http://audit.example.com:81"),
+    ],
+)
+def test_the_address_of_a_server_can_be_opened(host: str, address: str) -> None:
+    """One that listens on every address is reached on this machine at the loopback one."""
+    assert address_of(host, 81) == address
 
 
 def test_every_address_of_the_api_answers_with_a_problem(tmp_path: Path) -> None:

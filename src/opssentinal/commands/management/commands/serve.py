@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from opssentinal.errors import ConfigError
-from opssentinal.instance import only_process
+from opssentinal.instance import address_of, leave_address, only_process
 from opssentinal.serve import Back, prepare, serve_front
 
 
@@ -42,10 +42,11 @@ class Command(BaseCommand):
             back()
             return
         host, port = host or settings.CONFIG.host, port or settings.CONFIG.port
-        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        announcement = self._announcement(address)  # asked of the database before the event loop runs
         back_process = None if only == "front" else Back()
         with only_process(settings.CONFIG.data_dir, "front"):
+            leave_address(settings.CONFIG.data_dir, address_of(host, port))
+            address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            announcement = self._announcement(address)  # asked of the database before the event loop runs
             self._serve(host, port, announcement, back_process)
 
     def _serve(self, host: str, port: int, announcement: str, back_process: Back | None) -> None:
@@ -62,7 +63,8 @@ class Command(BaseCommand):
         from opssentinal.workspace.setup import setup_token
 
         token = setup_token()
-        first_visit = f"\nCreate the first admin here:\n\n    {address}/setup?token={token}\n" if token else ""
+        link = f"{settings.CONFIG.base_url}/setup?token={token}"
+        first_visit = f"\nCreate the first admin here:\n\n    {link}\n" if token else ""
         return f"OpsSentinal is listening on {address} (stop it with Ctrl-C){first_visit}"
 
     def _say(self, text: str) -> None:
