@@ -13,7 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -113,13 +113,13 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
     place, error = read_place(request.GET, _default_zone(), datetime.now(UTC))
     if error is not None:
         return redirect("web:event", seq=seq)
-    if seq.bit_length() > 63:  # no database has such a number
-        raise Http404
     reading = Reading(request.user)
     try:
         recorded = reading.event(seq)
     except NotFound as missing:
-        return render(request, "log/missing.html", {"missing": missing, "place": place}, status=404)
+        if seq.bit_length() > 63:  # no database has such a number
+            raise NotFound(f"There is no event {seq}.")
+        return _missing(request, place, missing)
     newer = older = None
     neighbours_known = True
     try:
@@ -147,11 +147,11 @@ def event_by_id(request: HttpRequest, id_: UUID) -> HttpResponse:
     """Lead from an event's own id to its page; where several sources sent the same id, let the reader choose."""
     found = Reading(request.user).events(reader.find_by_id(id_))
     if not found:
-        raise Http404
+        return _missing(request, place, NotFound(f"There is no event {id_}."))
+    place, _ = read_place(request.GET, _default_zone(), datetime.now(UTC))
     query = request.GET.urlencode()
     if len(found) == 1:
         return redirect(reverse("web:event", args=[found[0].seq]) + (f"?{query}" if query else ""))
-    place, _ = read_place(request.GET, _default_zone(), datetime.now(UTC))
     context = {"id": id_, "rows": rows(place, found), "back_url": place.url()}
     context["view_unrecorded"] = not is_page_view_recorded(request, "event")
     with timezone.override(place.zone):
@@ -199,7 +199,8 @@ def _controls(request: HttpRequest, place: Place) -> dict[str, Any]:
         ],
         "range_words": place.window.words(place.zone),
         "range_phrase": place.window.phrase(place.zone),
-        "range_form": form_values(place.window, place.zone),
+        "range_form": own if own and place.window.preset else form_values(place.window, place.zone),
+        "range_is_own": own is not None or not place.window.preset,
         "zone_options": zone_options(),
         "zoom_out_url": place.with_window(wider).url() if wider else "",
         "chips": chips(place),
