@@ -38,12 +38,14 @@ from opssentinal.web.log.reading import Reading
 from opssentinal.web.log.rows import rows
 from opssentinal.web.log.window import (
     CLOCK_AHEAD,
+    DEFAULT,
     PRESETS,
     RANGE_PARAMS,
     Window,
     form_values,
     preset_window,
     range_words,
+    typed_values,
     window_around,
     zone_options,
 )
@@ -115,10 +117,10 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
         return redirect("web:event", seq=seq)
     reading = Reading(request.user)
     try:
-        recorded = reading.event(seq)
-    except NotFound as missing:
         if seq.bit_length() > 63:  # no database has such a number
             raise NotFound(f"There is no event {seq}.")
+        recorded = reading.event(seq)
+    except NotFound as missing:
         return _missing(request, place, missing)
     newer = older = None
     neighbours_known = True
@@ -146,9 +148,9 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
 def event_by_id(request: HttpRequest, id_: UUID) -> HttpResponse:
     """Lead from an event's own id to its page; where several sources sent the same id, let the reader choose."""
     found = Reading(request.user).events(reader.find_by_id(id_))
+    place, _ = read_place(request.GET, _default_zone(), datetime.now(UTC))
     if not found:
         return _missing(request, place, NotFound(f"There is no event {id_}."))
-    place, _ = read_place(request.GET, _default_zone(), datetime.now(UTC))
     query = request.GET.urlencode()
     if len(found) == 1:
         return redirect(reverse("web:event", args=[found[0].seq]) + (f"?{query}" if query else ""))
@@ -156,6 +158,10 @@ def event_by_id(request: HttpRequest, id_: UUID) -> HttpResponse:
     context["view_unrecorded"] = not is_page_view_recorded(request, "event")
     with timezone.override(place.zone):
         return render(request, "log/same_id.html", context)
+
+
+def _missing(request: HttpRequest, place: Place, missing: NotFound) -> HttpResponse:
+    return render(request, "log/missing.html", {"missing": missing, "place": place}, status=404)
 
 
 def _default_zone() -> ZoneInfo:
@@ -191,10 +197,17 @@ def _controls(request: HttpRequest, place: Place) -> dict[str, Any]:
     """What is above the results whether or not there are any."""
     now = datetime.now(UTC)
     wider = place.window.wider()
+    # Of a range that was refused, no preset stands in its place; what was typed stays in the form.
+    own = typed_values(request.GET)
+    chosen = own is None and (request.GET.get("range") or DEFAULT) == place.window.preset
     return {
         "place": place,
         "presets": [
-            (preset.title, place.with_window(preset_window(preset.key, now)).url(), preset.key == place.window.preset)
+            (
+                preset.title,
+                place.with_window(preset_window(preset.key, now)).url(),
+                chosen and preset.key == place.window.preset,
+            )
             for preset in PRESETS.values()
         ],
         "range_words": place.window.words(place.zone),

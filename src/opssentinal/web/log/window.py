@@ -157,6 +157,12 @@ def form_values(window: Window, zone: ZoneInfo) -> FormValues:
     return FormValues(day, clock, _exact(window.after), end_day, end_clock, _exact(window.before))
 
 
+def typed_values(params: Mapping[str, str]) -> FormValues | None:
+    """Return the fields as they were sent; None where no range of its own was asked for."""
+    day, clock, end_day, end_clock = (params.get(name, "").strip() for name in ("from", "from_time", "to", "to_time"))
+    return FormValues(day, clock, "", end_day, end_clock) if day or clock or end_day or end_clock else None
+
+
 def _exact(moment: datetime | None) -> str:
     return rfc3339(moment) if moment else ""
 
