@@ -90,7 +90,7 @@ def test_what_a_stopped_run_removed_is_recorded_by_the_next(ledger: Check) -> No
     RetentionRun.objects.create(kind="audit", started_at=NOON - timedelta(hours=2), retention_days=365)
     assert jobs.run_prune(ALICE, now=NOON).events == 512
     assert jobs.run_prune(ALICE, now=NOON).events == 0
-    assert [event.metadata["events"] for event in recorded("retention.pruned")] == [512]
+    assert [event.metadata["events"] for event in recorded("retention.pruned")] == [0, 512]
 
 
 @pytest.mark.parametrize("table", ["ledger_bundle", "retention_retentionrun"])
@@ -141,10 +141,13 @@ def test_the_command_prunes_and_names_the_person_at_the_terminal(ledger: Check) 
 
 
 def test_the_command_says_it_in_words(ledger: Check) -> None:
-    """Without --json it is a sentence with the retention in force."""
+    """Without --json it is a sentence with the retention in force. That somebody ran it is recorded, also for nothing."""
     shown = io.StringIO()
     call_command("prune", stdout=shown)
     assert shown.getvalue() == "Audit events are kept for 1 year: the text of 0 events removed.\n"
+    (event,) = recorded("retention.pruned")
+    assert event.actor is not None
+    assert (event.actor.type, event.metadata["events"]) == ("os_user", 0)
 
 
 def test_the_command_fails_loudly(ledger: Check) -> None:

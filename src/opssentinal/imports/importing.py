@@ -109,8 +109,8 @@ class Import:
                 self._say(place, f"$.id: {event.id} is the id of another event already recorded, seq {receipt.seq}")
 
     def record(self, actor: Actor, *, files: list[str]) -> None:
-        """Record that this import happened, if it changed the log."""
-        if self._is_dry_run or not self.tally.accepted:
+        """Record that this import happened, also where it added nothing: somebody tried, and may have learnt what is there."""
+        if self._is_dry_run:
             return
         count = self.tally.files
         target = Target(
