@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import resource
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from django.conf import settings
@@ -18,6 +21,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from opssentinal.connection import Connection
+from opssentinal.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -111,16 +115,47 @@ class _Server(uvicorn.Server):
             await asyncio.to_thread(self._on_listening)  # it asks the database, which Django refuses on the loop
 
 
-def serve_front(host: str, port: int, on_listening: Callable[[], None]) -> bool:
-    """Serve until SIGTERM or SIGINT; return whether the server ever listened."""
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Take the port on every address that the host has, before anything is made; nobody is answered yet.
+
+    Raises ConfigError where that cannot be.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"There is no host {host}.", hint="Name an address of this machine with --host or OPSSENTINAL_HOST."
+        ) from error
+    return [_bound(family, address, host, port) for family, _, _, _, address in dict.fromkeys(found)]
+
+
+def _bound(family: int, address: Any, host: str, port: int) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        raise ConfigError(
+            f"The server cannot listen on {host}, port {port}: {os.strerror(error.errno or 0)}.",
+            hint="Choose another one with --port or OPSSENTINAL_PORT."
+            if is_port
+            else "Name an address of this machine with --host or OPSSENTINAL_HOST.",
+        ) from error
+    return listening
+
+
+def serve_front(sockets: list[socket.socket], on_listening: Callable[[], None]) -> bool:
+    """Serve on these sockets until SIGTERM or SIGINT; return whether the server ever listened."""
     from opssentinal.front import Front
 
     _allow_files(settings.CONFIG.max_connections + _OTHER_FILES)
     server = _Server(
         uvicorn.Config(
             Front(),
-            host=host,
-            port=port,
             loop="uvloop" if sys.platform != "win32" else "asyncio",
             http=Connection,
             limit_concurrency=settings.CONFIG.max_connections,
@@ -135,5 +170,5 @@ def serve_front(host: str, port: int, on_listening: Callable[[], None]) -> bool:
         ),
         on_listening,
     )
-    server.run()
+    server.run(sockets)
     return server.started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from pathlib import Path
 
@@ -34,6 +35,22 @@ def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 78
     assert "There is no port 99999" in done.stderr
     assert "listening" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("127.0.0.1", "already in use"), ("nosuch.invalid", "no host nosuch.invalid"), ("192.0.2.1", "assign")],
+)
+def test_where_it_cannot_listen_nothing_is_made(tmp_path: Path, host: str, said: str) -> None:
+    """A port in use, a host that there is not, an address of another machine: a sentence and a hint, and no log."""
+    server = ServerProcess(tmp_path / "data")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = server.command("serve", "--host", host, "--port", str(port), check=False)
+    assert done.returncode == 78
+    assert said in done.stderr
+    assert ("--port" if host == "127.0.0.1" else "--host") in done.stderr
+    assert not (tmp_path / "data" / "opssentinal.sqlite3").exists()
 
 
 def test_commands_print_the_address_of_the_server_itself(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from opssentinal.workspace.principals import os_actor
 class Command(BaseCommand):
     """Reads files, reports each record that was not taken, and ends with 1 if there was one."""
 
-    help = "Read events from files into the log. Running it again adds none that has an id: events are recognised by it."
+    help = (
+        "Read events from files into the log. Running it again adds none that has an id: events are recognised by it."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("format", choices=FORMATS, help="what the files hold: CloudTrail records or our own events")

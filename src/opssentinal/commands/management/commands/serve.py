@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from opssentinal.errors import ConfigError
 from opssentinal.instance import address_of, leave_address, only_process
-from opssentinal.serve import Back, prepare, serve_front
+from opssentinal.serve import Back, bind, prepare, serve_front
 
 
 class Command(BaseCommand):
@@ -35,26 +36,28 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: sys.exit(0))
         if port is not None and not 1 <= port <= 65_535:
             raise ConfigError(f"There is no port {port}.", hint="Ports go from 1 to 65535.")
-        prepare()
         if only == "back":
             from opssentinal.back import main as back
 
+            prepare()
             back()
             return
         host, port = host or settings.CONFIG.host, port or settings.CONFIG.port
+        sockets = bind(host, port)
+        prepare()
         back_process = None if only == "front" else Back()
         with only_process(settings.CONFIG.data_dir, "front"):
             leave_address(settings.CONFIG.data_dir, address_of(host, port))
             address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             announcement = self._announcement(address)  # asked of the database before the event loop runs
-            self._serve(host, port, announcement, back_process)
+            self._serve(sockets, announcement, back_process)
 
-    def _serve(self, host: str, port: int, announcement: str, back_process: Back | None) -> None:
+    def _serve(self, sockets: list[socket.socket], announcement: str, back_process: Back | None) -> None:
         if back_process is not None:
             back_process.start()
         try:
-            if not serve_front(host, port, lambda: self._say(announcement)):
-                raise ConfigError(f"The server cannot listen on {host}:{port}.", hint="Choose another one with --port.")
+            if not serve_front(sockets, lambda: self._say(announcement)):
+                raise ConfigError("The server could not start.", hint="Its log, above, says why.")
         finally:
             if back_process is not None:
                 back_process.stop()
