@@ -106,7 +106,7 @@ def test_both_stages_name_the_person_at_the_terminal(tmp_path: Path) -> None:
 def test_without_a_server_it_says_so(back: Back, tmp_path: Path) -> None:
     """No search service on the socket: the reason and what to do, nothing queued, exit status 69."""
     back.stop()
-    with pytest.raises(Unavailable, match="No server is running") as refused:
+    with pytest.raises(Unavailable, match="Search is not running") as refused:
         run("--output", str(tmp_path / "a.csv"))
     assert "opssentinal serve" in refused.value.hint
     assert refused.value.exit_code == 69

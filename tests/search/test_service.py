@@ -71,8 +71,10 @@ def test_errors_keep_their_class(client: SearchClient) -> None:
 
 def test_no_back_is_unavailable(config: Config) -> None:
     """Without a back process every question says so at once."""
-    with pytest.raises(Unavailable, match="not running"):
+    with pytest.raises(Unavailable, match="not running") as down:
         SearchClient(config.search_socket).status()
+    # Most often nobody started it, which a promise that it comes back by itself would hide.
+    assert down.value.hint.startswith("Start the server with `opssentinal serve`")
 
 
 def test_restart_goes_on_where_it_was(config: Config) -> None:

@@ -45,7 +45,9 @@ __all__ = [
 
 # The service says something every HEARTBEAT_S; silence this long means that it hangs.
 _SILENCE_S: Final = 15.0
-_DOWN_HINT: Final = "It is part of `opssentinal serve` and is started again by itself."
+_DOWN_HINT: Final = (
+    "Start the server with `opssentinal serve`; one that runs already starts its search again by itself."
+)
 
 T = TypeVar("T")
 

@@ -61,7 +61,7 @@ class Command(BaseCommand):
             )
         _require_folder(output)
         filter = filter_of(options)
-        _require_server()
+        search().status()  # before the export is made and recorded, not after
         actor, principal = os_actor(), Principal("os_user", os_actor().id)
         export = services.create_export(actor, Context(), principal, filter, format, bom=bom, tz=options["tz"])
         export = self._made(export, principal)
@@ -115,15 +115,6 @@ def _require_folder(output: str | None) -> None:
     """Before the export is made and recorded, not after."""
     if output not in (None, "-") and not Path(output or "").absolute().parent.is_dir():
         raise InvalidInput(f"There is no folder {Path(output or '').absolute().parent}.", path="--output")
-
-
-def _require_server() -> None:
-    try:
-        search().status()
-    except Unavailable as error:
-        raise Unavailable(
-            "No server is running on this data directory.", hint="Start it with `opssentinal serve`."
-        ) from error
 
 
 def _wait(export: Export, bar: Progress) -> None:
