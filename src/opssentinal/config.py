@@ -259,7 +259,8 @@ def _plain(value: Any) -> str:
 
 def load(environ: Mapping[str, str] = os.environ) -> Config:
     """Read the environment and the TOML file. Raises ConfigError, naming the setting and what it may hold."""
-    texts = _from_file(environ) | _from_environment(environ)
+    from_file, from_environment = _from_file(environ), _from_environment(environ)
+    texts = from_file | from_environment
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         text = texts.get(setting.name, setting.default)
@@ -267,7 +268,9 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
             values[setting.name] = setting.parse(text)
         except ValueError as error:
             shown = "" if setting.secret else f" {text!r}"
-            raise ConfigError(f"{PREFIX}{setting.name}{shown}: {error}.", hint=setting.description) from error
+            is_of_file = setting.name in from_file and setting.name not in from_environment
+            named = f"{environ[PREFIX + CONFIG_FILE]}: {setting.name.lower()}" if is_of_file else PREFIX + setting.name
+            raise ConfigError(f"{named}{shown}: {error}.", hint=setting.description) from error
     # `opssentinal demo` leaves a mark, so that whoever serves the directory later need not know.
     values["DEMO"] = values["DEMO"] or (values["DATA_DIR"] / DEMO_MARK).exists()
     return Config(values)
@@ -289,7 +292,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
         elif name in _BY_NAME:
             texts.setdefault(name, text)
         else:
-            raise _unknown(variable, [PREFIX + known for known in _BY_NAME])
+            raise _unknown(name, list(_BY_NAME), prefix=PREFIX)
     return texts
 
 
@@ -311,10 +314,10 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, str]:
     return texts
 
 
-def _unknown(name: str, known: list[str], where: str = "") -> ConfigError:
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"Did you mean {near[0]}?" if near else "docs/guide/configuration.md lists every setting."
-    return ConfigError(f"There is no setting {name}{where}.", hint=hint)
+def _unknown(name: str, known: list[str], where: str = "", *, prefix: str = "") -> ConfigError:
+    near = difflib.get_close_matches(name, known, 1)  # without the prefix, which would make all of them alike
+    hint = f"Did you mean {prefix}{near[0]}?" if near else "docs/guide/configuration.md lists every setting."
+    return ConfigError(f"There is no setting {prefix}{name}{where}.", hint=hint)
 
 
 def secret_key(config: Config) -> str:

@@ -81,7 +81,8 @@ def test_a_mistyped_command_is_answered_with_the_nearest_one(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({"OPSSENTINAL_PROT": "1"}, "OPSSENTINAL_PORT"),
+        ({"OPSSENTINAL_PROT": "1"}, "Did you mean OPSSENTINAL_PORT?"),
+        ({"OPSSENTINAL_FOO": "1"}, "lists every setting"),
         ({"OPSSENTINAL_PORT": "http"}, "whole number"),
         ({"OPSSENTINAL_SECRET_KEY": "short"}, "32"),
         ({"OPSSENTINAL_DATA_DIR": "/proc/nowhere"}, "OPSSENTINAL_DATA_DIR"),
@@ -93,6 +94,16 @@ def test_a_bad_setting_is_a_sentence(env: dict[str, str], said: str, tmp_path: P
     assert done.returncode == 78
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_bad_setting_of_the_file_is_named_as_it_stands_there(tmp_path: Path) -> None:
+    """The file and the key; where the environment overrules the file, the variable."""
+    file = tmp_path / "opssentinal.toml"
+    file.write_text('port = "http"\n')
+    env = {"OPSSENTINAL_CONFIG": str(file)}
+    assert run("check", data_dir=tmp_path / "data", env=env).stderr.startswith(f"{file}: port 'http': ")
+    named = run("check", data_dir=tmp_path / "data", env=env | {"OPSSENTINAL_PORT": "x"}).stderr
+    assert named.startswith("OPSSENTINAL_PORT 'x': ")
 
 
 @pytest.mark.parametrize("args", [["tail"], ["fsck"], ["search", "x"], ["import", "cloudtrail", "x.json"]])
