@@ -171,7 +171,7 @@ def _split_ndjson(body: bytes) -> list[Item]:
             half = unpaired_surrogate(text)
             if half is None:
                 wrong = wrong or error
-            lines.append(half or InvalidEvent(f"is no JSON: {error}", path="$"))
+            lines.append(half or InvalidEvent(f"is no JSON: {_reason(error)}", path="$"))
         if len(lines) > EVENTS_MAX:
             break
     if wrong is not None and not good:
@@ -179,8 +179,12 @@ def _split_ndjson(body: bytes) -> list[Item]:
     return lines
 
 
+def _reason(error: Exception) -> str:
+    return str(error).removeprefix("JSON is malformed: ")
+
+
 def _not_json(error: Exception) -> InvalidInput:
-    return InvalidInput(f"The body is no JSON: {error}.", code="malformed_json", hint="Nothing was recorded.")
+    return InvalidInput(f"The body is no JSON: {_reason(error)}.", code="malformed_json", hint="Nothing was recorded.")
 
 
 def _unpacked(body: bytes, content_encoding: str) -> bytes:
