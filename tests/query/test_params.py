@@ -68,7 +68,7 @@ def test_to_includes_its_last_day_in_the_zone() -> None:
     [
         ([("q", "actr:x")], "q: At character 1"),
         ([("ip", "nonsense")], "ip: “nonsense” is no IP address"),
-        ([("-outcome", "good")], "-outcome: “good” is no outcome"),
+        ([("-outcome", "good")], "-outcome: “good” is no value of outcome"),
         ([("from", "yesterdy")], "from: “yesterdy” is no date"),
         ([("to", "2026-01-01"), ("to", "2026-01-02")], "to: There are several"),
         ([("from", "2026-02-01"), ("to", "2026-01-01")], "The time range ends"),

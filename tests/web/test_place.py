@@ -93,6 +93,14 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_kept(query: str, kept: str)
     assert found.window.preset == kept
 
 
+def test_a_range_that_ends_before_it_begins_is_told_as_it_was_typed():
+    """In the days of the form, whose last one is within the range, and of the reader's zone."""
+    for zone in ("UTC", "Asia/Tokyo"):
+        _, error = read_place(QueryDict(f"from=2026-11-22&to=2026-11-20&tz={zone}"), UTC_ZONE, NOW)
+        assert error is not None
+        assert "ends (2026-11-20)" in error.detail and "begins 2026-11-22" in error.detail
+
+
 def test_only_replaces_other_values_of_the_field_but_keeps_exclusions():
     """Clicking a name in the table narrows to it, whatever was asked for before."""
     before = Filter(

@@ -84,7 +84,13 @@ def test_a_range_of_its_own_wins_over_a_preset():
     assert read_window({"range": "30d", "from": "2026-01-01"}, zone, NOW).preset == ""
 
 
-@pytest.mark.parametrize("params", [{"range": "5y"}, {"from": "soon"}, {"to": "2026-13-01"}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"range": "5y"}, {"from": "soon"}, {"to": "2026-13-01"},
+        {"range": "7d", "from_time": "08:00"}, {"from": "2026-01-01", "to_time": "09:00"},
+    ],
+)  # fmt: skip
 def test_a_range_that_is_none_is_refused_with_a_hint(params):
     """Nothing is guessed about a time range."""
     with pytest.raises(InvalidQuery) as refused:

@@ -7,7 +7,7 @@ Filter. Pure: nothing here reads or writes anything.
 from opssentinal.query.cursor import Cursor, Order, cursor_time, decode_cursor, encode_cursor
 from opssentinal.query.fields import CATEGORIES, FIELDS, OUTCOMES, Field
 from opssentinal.query.filter import Chip, Filter, Phrase, Term
-from opssentinal.query.instant import day_start, parse_instant, zone_named, zone_names
+from opssentinal.query.instant import day_start, parse_instant, written, zone_named, zone_names
 from opssentinal.query.language import KEYS, format, parse
 from opssentinal.query.params import PARAMS, from_params, to_params
 from opssentinal.query.pattern import literal, pieces
@@ -36,6 +36,7 @@ __all__ = [
     "parse_instant",
     "pieces",
     "to_params",
+    "written",
     "zone_named",
     "zone_names",
 ]

@@ -180,8 +180,8 @@ def _choice(field: Field, value: str) -> str:
         near = difflib.get_close_matches(chosen, field.choices, n=1)
         suggestion = f"Did you mean {near[0]}? " if near else ""
         raise InvalidQuery(
-            f"“{shown(value)}” is no {field.name}.",
-            hint=f"{suggestion}{field.name} is one of {', '.join(field.choices)}.",
+            f"“{shown(value)}” is no value of {field.name}.",
+            hint=f"{suggestion}There is {', '.join(field.choices)}.",
         )
     return chosen
 

@@ -65,11 +65,11 @@ def parse_instant(text: str, tz: tzinfo = UTC, now: datetime | None = None, *, e
     try:
         day = _day(text, tz, now)
         if day is not None:
-            return checked(day_start(day + timedelta(days=1) if end else day, tz))
+            return _within(day_start(day + timedelta(days=1) if end else day, tz), text)
         moment = _relative(text, now) or _time(text)
-        return checked(moment.replace(tzinfo=tz) if moment.tzinfo is None else moment)
+        return _within(moment.replace(tzinfo=tz) if moment.tzinfo is None else moment, text)
     except OverflowError as error:
-        raise _out_of_range(f"“{shown(text)}”") from error
+        raise _out_of_range(text) from error
     except ValueError as error:
         raise InvalidQuery(f"“{shown(text)}” is no date or time.", hint=_HINT) from error
 
@@ -106,18 +106,22 @@ def checked(moment: datetime) -> datetime:
         raise InvalidQuery(
             "A time of a filter has no zone.", hint="Write it with Z or an offset: 2026-01-31T09:30:00Z."
         )
+    return _within(moment, moment.isoformat())
+
+
+def _within(moment: datetime, said: str) -> datetime:
     try:
         utc = moment.astimezone(UTC)
     except OverflowError as error:
-        raise _out_of_range(str(moment)) from error
+        raise _out_of_range(said) from error
     if not FILTER_YEAR_MIN <= utc.year <= FILTER_YEAR_MAX:
-        raise _out_of_range(str(moment))
+        raise _out_of_range(said)
     return utc
 
 
-def _out_of_range(what: str) -> InvalidQuery:
+def _out_of_range(said: str) -> InvalidQuery:
     return InvalidQuery(
-        f"{what} is out of range.",
+        f"“{shown(said)}” is out of range.",
         hint=f"Use a time in the years {FILTER_YEAR_MIN} to {FILTER_YEAR_MAX}; leave the bound out for no limit.",
     )
 

@@ -16,7 +16,7 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from opssentinal.errors import InvalidQuery
-from opssentinal.query import FIELDS, Filter, from_params, zone_named
+from opssentinal.query import FIELDS, Filter, from_params, written, zone_named
 from opssentinal.query import format as format_query
 from opssentinal.web.log.window import DEFAULT, RANGE_PARAMS, Window, preset_window, read_window
 
@@ -97,7 +97,13 @@ def read_place(params: QueryDict, default_zone: ZoneInfo, now: datetime) -> tupl
         errors.append(error)
     try:
         window = read_window({name: params.get(name, "") for name in RANGE_PARAMS}, zone, now)
-        Filter(after=window.after, before=window.before)  # refuses a range that ends before it begins
+        if window.after is not None and window.before is not None and window.after >= window.before:
+            # As the form shows it: a day that it ends with is within it, which a Filter does not know.
+            raise InvalidQuery(
+                f"The time range ends ({written(window.before, zone, end=True)}) before anything can be in it "
+                f"(it begins {written(window.after, zone)}).",
+                hint="Make the end later than the beginning.",
+            )
     except InvalidQuery as error:
         errors.append(error)
         window = preset_window(DEFAULT, now)

@@ -117,8 +117,13 @@ def read_window(params: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Win
     The fields of a form show whole seconds of a clock that may show an hour twice. So it also sends the instants it was
     filled with, as `from_exact`/`to_exact`, and they hold where people left the fields as they were.
     """
-    start, end = params.get("from", "").strip(), params.get("to", "").strip()
-    if not start and not end:
+    given = {name for name in ("from", "to", "from_time", "to_time") if params.get(name, "").strip()}
+    for name, clock in (("from", "from_time"), ("to", "to_time")):
+        if clock in given and name not in given:
+            raise InvalidQuery(
+                f"The time {params[clock].strip()[:20]} has no date.", hint="Choose its date too, or clear the time."
+            )
+    if not given:
         return preset_window(params.get("range") or DEFAULT, now)
     return Window("", _bound("from", params, zone, now), _bound("to", params, zone, now))
 
