@@ -157,6 +157,7 @@ def test_a_custom_range_and_zone_are_kept_in_the_address(new_page: NewPage):
     page.locator(".range-menu > summary").click()
     page.get_by_label("Time zone").select_option("Asia/Kathmandu")
     page.get_by_role("button", name="Apply").click()
+    expect(page).to_have_url(re.compile("tz="))
     assert query_of(page) == {"tz": ["Asia/Kathmandu"], "range": ["7d"]}
     expect(page.locator('.segmented a[aria-current="true"]')).to_have_text("7 d")
     assert page.locator(".log-table time").first.get_attribute("datetime") == instant
@@ -166,6 +167,8 @@ def test_a_custom_range_and_zone_are_kept_in_the_address(new_page: NewPage):
     page.get_by_label("From date").fill(day)
     page.get_by_label("To date").fill(day)
     page.get_by_role("button", name="Apply").click()
+    expect(page).to_have_url(re.compile("from="))
+    expect(page.locator(".log-table time").first).to_be_visible()
     days = set(page.locator(".log-table time > span:first-child").all_text_contents())
     assert days == {day}
     expect(page.locator(".range-menu > summary")).to_contain_text("Asia/Kathmandu")
