@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from opssentinal.errors import ConfigError
 from opssentinal.instance import address_of, left_address
+from opssentinal.networks import network_of
 
 PREFIX = "OPSSENTINAL_"
 CONFIG_FILE = "CONFIG"
@@ -80,7 +81,7 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 
 def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+    return tuple(network_of(part.strip(), strict=False) for part in text.split(",") if part.strip())
 
 
 def _receivers(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network | str, ...]:
@@ -89,7 +90,7 @@ def _receivers(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network
 
 def _receiver(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | str:
     try:
-        return ipaddress.ip_network(text, strict=False)
+        return network_of(text, strict=False)
     except ValueError:
         labels = text.rstrip(".").split(".")
         is_name = text.isascii() and all(label.replace("-", "").replace("_", "").isalnum() for label in labels)

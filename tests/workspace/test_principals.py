@@ -9,6 +9,7 @@ import pytest
 from django.test import RequestFactory
 from pytest_django import Settings
 
+from opssentinal.config import load
 from opssentinal.workspace import proxies
 from opssentinal.workspace.principals import client_address, request_address, session_reference
 
@@ -89,3 +90,11 @@ def test_a_sessions_name_does_not_open_it() -> None:
     assert name is not None
     assert "kkk" not in name
     assert session_reference(None) is None
+
+
+def test_a_proxy_may_be_listed_in_either_spelling() -> None:
+    """An IPv4 network written as one of IPv6 holds the same proxies."""
+    listed = load(
+        {"OPSSENTINAL_TRUSTED_PROXIES": "::ffff:10.0.0.0/104, ::ffff:192.0.2.1, 2001:db8::/32"}
+    ).trusted_proxies
+    assert [str(network) for network in listed] == ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]

@@ -15,8 +15,9 @@ from opssentinal.api.parameters import CURSOR, LIMIT, refuse_unknown
 from opssentinal.api.responses import json_response
 from opssentinal.apikeys import services
 from opssentinal.apikeys.models import APIKey
-from opssentinal.apikeys.principal import KEYS_ADMIN, KeyPrincipal, network_of
+from opssentinal.apikeys.principal import KEYS_ADMIN, KeyPrincipal
 from opssentinal.errors import Forbidden
+from opssentinal.networks import network_of
 
 router = Router(tags=["API keys"])
 

@@ -17,8 +17,9 @@ from django.utils import timezone
 
 from opssentinal.apikeys import token as tokens
 from opssentinal.apikeys.models import APIKey
-from opssentinal.apikeys.principal import KeyPrincipal, network_of
+from opssentinal.apikeys.principal import KeyPrincipal
 from opssentinal.errors import Unauthenticated, Unavailable
+from opssentinal.networks import network_of
 
 CACHE_S = 2.0
 CACHE_KEYS_MAX = 4_096

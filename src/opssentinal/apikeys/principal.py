@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from msgspec import Struct
 
@@ -19,7 +19,6 @@ INCIDENTS_READ = "incidents:read"
 INCIDENTS_WRITE = "incidents:write"
 KEYS_ADMIN = "keys:admin"
 
-_MAPPED_BITS = 96  # the prefix that stands before an IPv4 address
 
 SCOPES: dict[str, str] = {
     EVENTS_WRITE: "Send events",
@@ -30,19 +29,6 @@ SCOPES: dict[str, str] = {
     INCIDENTS_WRITE: "Open and change incidents and add notes; with events:read, attach events",
     KEYS_ADMIN: "List, create and revoke API keys",
 }
-
-
-def network_of(text: str) -> IPv4Network | IPv6Network:
-    """Read a network or an address, one of IPv4 however it is spelt, as clients' addresses are. Raises ValueError.
-
-    ::ffff:10.0.0.0/104 is 10.0.0.0/8 (RFC 4291, Section 2.5.5.2).
-    """
-    network = ip_network(text)
-    if isinstance(network, IPv6Network) and network.prefixlen >= _MAPPED_BITS:
-        mapped = network.network_address.ipv4_mapped
-        if mapped is not None:
-            return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
-    return network
 
 
 class KeyPrincipal(Struct, frozen=True):

@@ -13,10 +13,11 @@ from django.utils import timezone
 from opssentinal.apikeys import token as tokens
 from opssentinal.apikeys.authentication import forget_cached
 from opssentinal.apikeys.models import APIKey
-from opssentinal.apikeys.principal import SCOPES, network_of
+from opssentinal.apikeys.principal import SCOPES
 from opssentinal.errors import Conflict, InvalidInput, NotFound
 from opssentinal.events.model import SOURCE_PATTERN, Actor, Context, Event, Target, rfc3339
 from opssentinal.ledger.recording import recording
+from opssentinal.networks import network_of
 from opssentinal.workspace.principals import SOURCE
 
 if TYPE_CHECKING:
