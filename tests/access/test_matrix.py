@@ -26,7 +26,7 @@ from opssentinal.approvals.models import Approval
 from opssentinal.events.model import Context
 from opssentinal.incidents import services as incidents
 from opssentinal.ledger.recording import recording
-from opssentinal.retention.changes import APPROVAL_KIND
+from opssentinal.retention.changes import APPROVAL_KIND, RETENTION
 from opssentinal.workspace.models import User
 from opssentinal.workspace.preferences import preferences
 from tests.access.conftest import OPERATOR, browser, event_of, let_auditors_read, put
@@ -125,8 +125,9 @@ def expected(page: Page, role: str, method: str) -> set[str]:
 def workspace(ledger: object) -> None:
     """One event, one incident, the first account and what it asks other admins to approve."""
     first = User.objects.create_user("first@example.com", role="admin")
+    asked = {"field": RETENTION, "before": preferences().audit_retention_days, "after": 90}
     with recording() as record:
-        approvals.ask(record, APPROVAL_KIND, "Keep less", {}, user=first, context=Context())
+        approvals.ask(record, APPROVAL_KIND, "Keep less", asked, user=first, context=Context())
     put(event_of(1, "inside"))
     incidents.open_incident(OPERATOR, Context(), title="Strange sign-ins", severity="high", origin="manual")
 
