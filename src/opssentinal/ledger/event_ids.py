@@ -46,23 +46,21 @@ def insert(cursor: Any, events: Sequence[Event], first_seq: int) -> int:
     brought = [
         (event.source or "", event.id, seq) for seq, event in enumerate(events, first_seq) if event.id is not None
     ]
+    if not brought:
+        return 0
     numbers = {
         source: _source_number(cursor, source) or _add_source(cursor, source) for source in {row[0] for row in brought}
     }
-    stored = _stored()
-    rows = [(numbers[source], stored(id_), seq) for source, id_, seq in brought]
-    if not rows:
-        return 0
     if connection.vendor == "postgresql":
-        columns = [list(column) for column in zip(*rows, strict=True)]
+        sources, ids, seqs = zip(*brought, strict=True)
         cursor.execute(
             "INSERT INTO ledger_event_id SELECT * FROM unnest(%s::integer[], %s::uuid[], %s::bigint[]) "
             "ON CONFLICT DO NOTHING",
-            columns,
+            [[numbers[source] for source in sources], list(ids), list(seqs)],
         )
     else:
         # One statement that SQLite runs through by itself: stepping through it from here for each id costs three times as much.
-        lines = msgspec.json.encode([f"{id_.hex()}{number:010d}{seq}" for number, id_, seq in rows]).decode()
+        lines = msgspec.json.encode([f"{id_.hex}{numbers[source]:010d}{seq}" for source, id_, seq in brought]).decode()
         cursor.execute(
             "INSERT INTO ledger_event_id SELECT CAST(substr(value, 33, 10) AS integer), unhex(substr(value, 1, 32)), "
             "CAST(substr(value, 43) AS integer) FROM json_each(%s) WHERE true ON CONFLICT DO NOTHING",
