@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--keep", type=Path, help="use this folder and keep it")
-    parser.add_argument("--memory-mb", type=int, default=768)
+    parser.add_argument("--memory-mb", type=int, default=640)
     options = parser.parse_args()
     sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # as the back does
     folder = options.keep or Path(tempfile.mkdtemp(prefix="opssentinal-search-"))

@@ -61,7 +61,7 @@ class DuckDBStore:
     times over (28 µs per event instead of 15).
     """
 
-    def __init__(self, path: Path, *, memory_mb: int = 768, threads: int = 0) -> None:
+    def __init__(self, path: Path, *, memory_mb: int = 640, threads: int = 0) -> None:
         self.path = path
         self._position, self._minimum_index, self._is_clean = 0, 0, True
         self._fingerprint: bytes | None = None
