@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,8 +117,9 @@ class Feed:
             remove(made)
             store = self._opener(made)
             try:
-                for position in _bring_all(store, stop.check):
-                    progress(position, max(position, reader.head().size))
+                while _bring(store, stop.check) < (size := reader.head().size):
+                    progress(store.position, size)
+                progress(store.position, size)
             finally:
                 store.close()
             self._adopt(made, stop)
@@ -256,35 +256,17 @@ class Feed:
                     self._changed.notify_all()
 
 
-def _bring(store: SearchStore) -> int:
-    """Bring one batch from the ledger; return the new position."""
-    return store.ingest(_batch(store.position))
+def _bring(store: SearchStore, check: Callable[[], None] = lambda: None) -> int:
+    """Bring one batch from the ledger; return the new position. Begins one event early, which the store compares."""
+    check()
+    return store.ingest(list(_batch(reader.bundles_after(max(store.position - 1, 0), BATCH_EVENTS))))
 
 
-def _bring_all(store: SearchStore, check: Callable[[], None]) -> Iterator[int]:
-    """Bring everything up to the head, reading the next batch while the engine takes in the last; yield each new position."""
-    with ThreadPoolExecutor(1, thread_name_prefix="reindex") as engine:
-        taken = store.position
-        batch = _batch(taken)
-        while True:
-            check()
-            work = engine.submit(store.ingest, batch)
-            read = batch[-1].end_seq if batch else taken
-            batch = _batch(read)
-            yield work.result()
-            if read == taken:
-                return
-            taken = read
-
-
-def _batch(position: int) -> list[Bundle]:
-    """What follows a position in the ledger, as many bundles as hold BATCH_BYTES of text, one more at most; the rest is not even
-    read. Begins one event early, which the store compares."""
-    bundles: list[Bundle] = []
+def _batch(bundles: Iterable[Bundle]) -> Iterator[Bundle]:
+    """As many bundles as hold BATCH_BYTES of text, one more at most; the rest is not even read."""
     text_bytes = 0
-    for bundle in reader.bundles_after(max(position - 1, 0), BATCH_EVENTS):
-        bundles.append(bundle)
+    for bundle in bundles:
+        yield bundle
         text_bytes += sum(sum(map(len, lines)) for lines in (bundle.heads, bundle.whos, bundle.whats))
         if text_bytes >= BATCH_BYTES:
-            break
-    return bundles
+            return

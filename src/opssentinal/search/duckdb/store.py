@@ -47,6 +47,7 @@ _DAMAGE_WORDS = (
 
 # Rows that are only in memory until they are written to the file together: as many as the engine compresses at once.
 _CHECKPOINT_ROWS = 122_880
+_FORCED_CHECKPOINT_ROWS = 3 * _CHECKPOINT_ROWS
 # Batches from this size on are worth a change of the number of threads, which takes a millisecond.
 _LARGE_BATCH_ROWS = 2_000
 
@@ -143,8 +144,13 @@ class DuckDBStore:
             self._connection.execute(f"SET threads = {self._threads:d}")
 
     def _checkpoint(self) -> None:
+        """Write what is in memory to the file. Questions that keep rows of their own meanwhile stand in the way: the next batch
+        tries again, and one of the following waits until they have ended, while new ones wait for it."""
+        force = "FORCE " if self._unsaved_rows >= _FORCED_CHECKPOINT_ROWS else ""
         try:
-            self._connection.execute(f"CHECKPOINT {_CATALOG}")
+            self._connection.execute(f"{force}CHECKPOINT {_CATALOG}")
+        except duckdb.TransactionException:
+            return
         except duckdb.Error as error:
             raise _ours(error) from error
         self._unsaved_rows = 0
