@@ -45,8 +45,9 @@ _DAMAGE_WORDS = (
 )
 
 
-# Rows that are only in memory until they are written to the file together: as many as the engine compresses at once.
-_CHECKPOINT_ROWS = 122_880
+# Rows that are in the write-ahead log until they are written to the file together: half of what the engine compresses at once,
+# some 35 MB of log.
+_CHECKPOINT_ROWS = 61_440
 _FORCED_CHECKPOINT_ROWS = 3 * _CHECKPOINT_ROWS
 # Batches from this size on are worth a change of the number of threads, which takes a millisecond.
 _LARGE_BATCH_ROWS = 2_000
@@ -57,9 +58,8 @@ class DuckDBStore:
 
     A missing file becomes an empty index. `memory_mb` bounds what the engine may use, `threads` 0 is one per core.
 
-    There is no write-ahead log: the file goes from one checkpoint to the next, rows and position together, and a crash loses
-    the rows since the last one, which the ledger has. Otherwise each batch would be written twice and compressed several
-    times over (28 µs per event instead of 15).
+    The store says when the file is written: by itself the engine would do it with every batch, and compress what the last row
+    group holds already again and again (28 µs per event instead of 17).
     """
 
     def __init__(self, path: Path, *, memory_mb: int = 640, threads: int = 0) -> None:
@@ -144,7 +144,7 @@ class DuckDBStore:
             self._connection.execute(f"SET threads = {self._threads:d}")
 
     def _checkpoint(self) -> None:
-        """Write what is in memory to the file. Questions that keep rows of their own meanwhile stand in the way: the next batch
+        """Write what is in the log to the file. Questions that keep rows of their own meanwhile stand in the way: the next batch
         tries again, and one of the following waits until they have ended, while new ones wait for it."""
         force = "FORCE " if self._unsaved_rows >= _FORCED_CHECKPOINT_ROWS else ""
         try:
