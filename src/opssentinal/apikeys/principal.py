@@ -19,7 +19,6 @@ INCIDENTS_READ = "incidents:read"
 INCIDENTS_WRITE = "incidents:write"
 KEYS_ADMIN = "keys:admin"
 
-
 SCOPES: dict[str, str] = {
     EVENTS_WRITE: "Send events",
     EVENTS_READ: "Search and read events, facets, histograms and event types",

@@ -36,9 +36,8 @@ _encode_any = msgspec.json.Encoder().encode
 
 _KEY_MARK = b'":'
 _WHITE_SPACE = b" \t\r\n"
-_ESCAPE = (
-    b"\\u00"  # begins what matters here: NUL, and a quote that is spelled so; one look tells that neither is there
-)
+# Begins what matters here: NUL, and a quote that is spelled so; one look tells that neither is there.
+_ESCAPE = b"\\u00"
 
 
 def decode_event(raw: bytes) -> Event:

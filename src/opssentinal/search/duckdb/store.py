@@ -44,7 +44,6 @@ _DAMAGE_WORDS = (
     "serializ",
 )
 
-
 # Rows that are in the write-ahead log until they are written to the file together: half of what the engine compresses at once,
 # some 35 MB of log.
 _CHECKPOINT_ROWS = 61_440
@@ -117,12 +116,13 @@ class DuckDBStore:
         minimum_index = max([self._minimum_index, *(bundle.end_seq for bundle in bundles if bundle.is_pruned)])
         with self._on_one_thread(position - self._position):
             with self._writing() as connection:
-                self._unsaved_rows += ingestion.insert(connection, bundles)
+                inserted = ingestion.insert(connection, bundles)
                 connection.execute(
                     "UPDATE meta SET position = ?, minimum_index = ?, fingerprint = ?",
                     [position, minimum_index, fingerprint],
                 )
             self._position, self._minimum_index, self._fingerprint = position, minimum_index, fingerprint
+            self._unsaved_rows += inserted
             if self._unsaved_rows >= _CHECKPOINT_ROWS:
                 self._checkpoint()
         return position
@@ -144,8 +144,8 @@ class DuckDBStore:
             self._connection.execute(f"SET threads = {self._threads:d}")
 
     def _checkpoint(self) -> None:
-        """Write what is in the log to the file. Questions that keep rows of their own meanwhile stand in the way: the next batch
-        tries again, and one of the following waits until they have ended, while new ones wait for it."""
+        """Write what is in the log to the file. Now and then the engine refuses, beside questions that keep rows of their own:
+        the next batch tries again, and one of the following insists. Until then the rows are in the log, and nothing is lost."""
         force = "FORCE " if self._unsaved_rows >= _FORCED_CHECKPOINT_ROWS else ""
         try:
             self._connection.execute(f"{force}CHECKPOINT {_CATALOG}")

@@ -239,7 +239,12 @@ def _found(request: HttpRequest, reading: Reading, place: Place, now: datetime) 
     if not page.complete:
         # A new index is filled from the oldest events on: what people look for here would be missing for long.
         raise Unavailable("Search is being built again.", code="rebuilding")
-    context: dict[str, Any] = {"rows": rows(place, page.events), "head": page.head, "is_continued": after is not None}
+    context: dict[str, Any] = {
+        "rows": rows(place, page.events),
+        "head": page.head,
+        "is_continued": after is not None,
+        "export_filter": place.filter.to_json().decode(),
+    }
     if page.next is not None:
         cursor = Cursor(page.next.occurred_at_us, page.next.seq, page.head, now)
         context["more_url"] = place.url(("cursor", encode_cursor(key, cursor, sealed, principal)))
@@ -265,7 +270,6 @@ def _found(request: HttpRequest, reading: Reading, place: Place, now: datetime) 
             histogram = reading.histogram(known, buckets=BARS, tz=place.zone.key, head=page.head)
     context["histogram"] = histogram_view(place, histogram, now)
     context["facets"] = facets(place, overview.facets)
-    context["export_filter"] = place.filter.to_json().decode()
     if not page.events and not page.partial:
         context["empty"] = _empty(reading, place, has_future="future" in context)
     sources = {value.value for value in overview.facets.get("source", [])}
