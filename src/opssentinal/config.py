@@ -180,6 +180,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "INGEST_EVENTS_PER_MINUTE", "6000000", "Events that one API key may send in a minute.", _whole(1, 1_000_000_000)
     ),
+    Setting(
+        "INGEST_PROCESSES",
+        "1",
+        "Processes that decode batches of events, beside the one that commits them.",
+        _whole(1, 64),
+    ),
     Setting("SEARCH_MEMORY_MB", "640", "Memory that the search engine may use.", _whole(128, 1_000_000)),
     Setting("SEARCH_THREADS", "0", "Threads of the search engine; 0 means one per core.", _whole(0, 1024)),
     Setting("QUERY_TIMEOUT_S", "30", "Seconds after which a query is stopped.", _whole(1, 3600)),

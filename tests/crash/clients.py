@@ -32,7 +32,7 @@ class Acknowledged:
 
 
 class Client(threading.Thread):
-    """Sends batches of 1 to 50 events until told to stop, and then until its last batch is acknowledged."""
+    """Sends batches of 1 to 300 events, some of which other processes prepare, until told to stop, and then until its last batch is acknowledged."""
 
     def __init__(self, number: int, port: int, token: str, acknowledged: Acknowledged, stop: threading.Event) -> None:
         super().__init__(name=f"client-{number}")
@@ -44,7 +44,7 @@ class Client(threading.Thread):
         """Send until stopped. Gives up on a batch after two minutes, which fails the test."""
         sent = 0
         while not self._stopping.is_set():
-            events = [self._event(sent + n) for n in range(self._random.choice((1, 1, 3, 20, 50)))]
+            events = [self._event(sent + n) for n in range(self._random.choice((1, 1, 3, 20, 300)))]
             sent += len(events)
             self._send_until_acknowledged(json.dumps(events).encode())
 

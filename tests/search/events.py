@@ -10,7 +10,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from opssentinal.events.decoding import validate
-from opssentinal.events.encoding import encode_events
+from opssentinal.events.encoding import draft
 from opssentinal.events.model import Actor, Change, Context, Event, RecordedEvent, Target, to_us
 from opssentinal.ledger.bundle import Bundle
 from opssentinal.years import EVENT_YEAR_MAX
@@ -116,7 +116,9 @@ def event(at: int = 0, **fields: object) -> Event:
 def bundle_of(events: Sequence[Event], first_seq: int = 0, recorded_at: datetime = BEGIN) -> Bundle:
     """The events as a bundle of a ledger."""
     us = to_us(recorded_at)
-    return Bundle(first_seq, len(events), us, us, *encode_events(events, us)[:3])
+    drafts = draft(events)
+    whos, whats = drafts.whos.split(b"\n"), drafts.whats.split(b"\n")
+    return Bundle(first_seq, len(events), us, us, drafts.complete(us).heads, whos, whats)
 
 
 def erased(bundle: Bundle, whos: set[int], whats: set[int]) -> Bundle:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from random import getrandbits
 from typing import Any, Protocol, TypeVar
@@ -27,13 +27,15 @@ from opssentinal.apikeys.authentication import (
 )
 from opssentinal.apikeys.denial import record_denial
 from opssentinal.apikeys.principal import EVENTS_WRITE, KeyPrincipal
-from opssentinal.apikeys.rate import Budget, RateLimit
+from opssentinal.apikeys.rate import RateLimit
 from opssentinal.errors import Forbidden, OpsSentinalError, Unauthenticated, Unavailable
+from opssentinal.events.encoding import Drafts
 from opssentinal.events.model import Context, Event
 from opssentinal.formats.problem import PROBLEM_TYPE, problem_json, retry_after_s
 from opssentinal.ingest.arrivals import Arrivals
 from opssentinal.ingest.body import BODY_BYTES_MAX, split, too_large
 from opssentinal.ingest.operation import Submission
+from opssentinal.ingest.preparation import Preparers
 from opssentinal.ledger.receipts import Receipt
 from opssentinal.workspace.principals import agent_named, client_address
 
@@ -44,8 +46,8 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = dict[bytes, bytes]
 T = TypeVar("T")
 
-# Bodies over this are unpacked and decoded in a thread, so that one batch does not hold up the loop for all.
-_INLINE_BYTES_MAX = 64 * 1024
+# Bodies over this are decoded in another process: handing them over costs less, and no batch holds up the loop for all.
+_INLINE_BYTES_MAX = 16 * 1024
 BODY_TIMEOUT_S = 30
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}", re.ASCII)
 log = logging.getLogger(__name__)
@@ -62,7 +64,7 @@ class TooSlow(OpsSentinalError):
 class Submits(Protocol):
     """What the app needs of the ledger's Sequencer."""
 
-    def submit(self, events: list[Event], text_bytes: int = 0) -> Future[list[Receipt]]:
+    def submit(self, events: Sequence[Event] | Drafts, text_bytes: int = 0) -> Future[list[Receipt]]:
         """Return a future of receipts that ends once the events are on disk."""
 
 
@@ -80,9 +82,11 @@ class IngestApp:
         self._arrivals: Arrivals[list[Receipt]] | None = None  # of the loop that serves us, known at the first request
         # Key look-ups, and what is written about keys: one thread keeps one database connection, and both are rare.
         self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="ingest-keys")
+        self._preparers = Preparers(settings.CONFIG.ingest_processes)
 
     def close(self) -> None:
-        """Close the thread of the key look-ups and its database connection."""
+        """End what prepares batches, and the thread of the key look-ups with its database connection."""
+        self._preparers.close()
         self._look_ups.submit(connections.close_all)
         self._look_ups.shutdown()
 
@@ -140,10 +144,13 @@ class IngestApp:
     async def _ingest(
         self, principal: KeyPrincipal, headers: Headers, body: bytes, extra: list[tuple[bytes, bytes]]
     ) -> tuple[int, bytes]:
-        if len(body) <= _INLINE_BYTES_MAX and b"content-encoding" not in headers:
-            submission, budget = self._submission(principal, headers, body)
+        kind = headers.get(b"content-type", b"").decode("latin-1")
+        encoding = headers.get(b"content-encoding", b"").decode("latin-1")
+        if len(body) <= _INLINE_BYTES_MAX and not encoding:
+            submission = Submission(split(body, kind, encoding), principal)
         else:
-            submission, budget = await asyncio.to_thread(self._submission, principal, headers, body)
+            submission = await self._preparers.submission(principal, body, kind, encoding)
+        budget = self._limit.take(principal.id, len(submission))
         extra += [
             (b"ratelimit-policy", self._policy),
             (b"ratelimit", self._limit.header(budget).encode()),
@@ -154,12 +161,6 @@ class IngestApp:
             self._arrivals = Arrivals(asyncio.get_running_loop())
         receipts = self._sequencer.submit(submission.events, submission.text_bytes)
         return submission.answer(await self._arrivals.waiter(receipts))
-
-    def _submission(self, principal: KeyPrincipal, headers: Headers, body: bytes) -> tuple[Submission, Budget]:
-        kind = headers.get(b"content-type", b"").decode("latin-1")
-        items = split(body, kind, headers.get(b"content-encoding", b"").decode("latin-1"))
-        budget = self._limit.take(principal.id, len(items))
-        return Submission(items, principal), budget
 
 
 def request_id(sent: str) -> str:

@@ -6,15 +6,15 @@ Both ways in, the ASGI fast path and the view of the API, run this code, so they
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
-from uuid import UUID
+from typing import Annotated, Literal
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 from msgspec.json import Encoder
 
 from opssentinal.apikeys.principal import KeyPrincipal
 from opssentinal.errors import InvalidEvent
 from opssentinal.events.decoding import decode_event, decode_events
+from opssentinal.events.encoding import Drafts, draft
 from opssentinal.events.model import Context, Event
 from opssentinal.ingest.body import Item
 from opssentinal.ledger.receipts import Receipt
@@ -37,7 +37,7 @@ class ItemResult(Struct, frozen=True, omit_defaults=True, gc=False):
 
     index: int
     status: Literal["accepted", "duplicate", "conflict", "rejected"]
-    id: UUID | None = None
+    id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})] | None = None
     seq: int | None = None
     error: ItemError | None = None
 
@@ -62,15 +62,27 @@ class Submission:
 
     def __init__(self, items: Sequence[Item], principal: KeyPrincipal) -> None:
         """Decode and validate every item and bind it to the key. Never raises for the content of an item."""
-        self.events: list[Event] = []
-        self._refused: dict[int, InvalidEvent] = {}
+        self.events: Sequence[Event] | Drafts
+        events: list[Event] = []
+        self._refused: dict[int, ItemError] = {}
         self.text_bytes = sum(len(memoryview(item)) for item in items if isinstance(item, Raw))
         for index, item in enumerate(_decoded(items)):
             refusal = item if isinstance(item, InvalidEvent) else _bind(item, principal)
             if refusal is not None:
-                self._refused[index] = refusal
+                detail = refusal.detail.removeprefix(f"{refusal.path}: ")
+                self._refused[index] = ItemError(refusal.code, detail, refusal.path)
             elif isinstance(item, Event):
-                self.events.append(item)
+                events.append(item)
+        self.events = events
+
+    def __len__(self) -> int:
+        """How many events the request held, good or not."""
+        return len(self.events) + len(self._refused)
+
+    def encode(self) -> None:
+        """Do here what the ledger would do with the events later, so that it can be done elsewhere."""
+        if not isinstance(self.events, Drafts):
+            self.events = draft(self.events)
 
     def answer(self, receipts: Sequence[Receipt]) -> tuple[int, bytes]:
         """The status, 201 if all is recorded and else 207, and the JSON body, given one receipt per submitted event."""
@@ -81,9 +93,7 @@ class Submission:
         waiting = iter(receipts)
         for index in range(len(receipts) + len(self._refused)):
             if (refusal := self._refused.get(index)) is not None:
-                detail = refusal.detail.removeprefix(f"{refusal.path}: ")
-                error = ItemError(refusal.code, detail, refusal.path)
-                results.append(ItemResult(index, "rejected", error=error))
+                results.append(ItemResult(index, "rejected", error=refusal))
                 continue
             receipt = next(waiting)
             if receipt.status == "conflict":

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from opssentinal.errors import IntegrityError
 from opssentinal.events.decoding import same_content
-from opssentinal.events.encoding import encode_events
+from opssentinal.events.encoding import Drafts, draft
 from opssentinal.events.model import Event
 from opssentinal.ledger import event_ids, tiles
 from opssentinal.ledger.bundle import pack
@@ -21,7 +21,7 @@ from opssentinal.ledger.receipts import Receipt
 from opssentinal.merkle import leaf_hashes
 
 
-def append(events: Sequence[Event], *, now_us: int | None = None) -> list[Receipt]:
+def append(events: Sequence[Event] | Drafts, *, now_us: int | None = None) -> list[Receipt]:
     """Append validated events, each with its `source`, in order; return a receipt for each, in order.
 
     Runs in the caller's transaction and must be the last thing it does, since it locks the head until the end: the events
@@ -33,15 +33,16 @@ def append(events: Sequence[Event], *, now_us: int | None = None) -> list[Receip
     """
     if not connection.in_atomic_block:
         raise RuntimeError("append() runs inside a transaction, which decides whether the events happened")
-    if not events:
+    drafts = events if isinstance(events, Drafts) else draft(events)
+    if not drafts:
         return []
     now_us = time.time_ns() // 1000 if now_us is None else now_us
     with connection.cursor() as cursor:
         head = lock_head(cursor)
         recorded_at_us = max(now_us, head.recorded_at_us)
-        if _take_ids(cursor, events, head.size):
-            return _write(cursor, head, events, recorded_at_us)
-        fresh, receipts = _without_repeats(events, event_ids.find(cursor, events), head.size)
+        if _take_ids(cursor, drafts, head.size):
+            return _write(cursor, head, drafts, recorded_at_us)
+        fresh, receipts = _without_repeats(cursor, drafts, head.size)
         if fresh:
             event_ids.insert(cursor, fresh, head.size)
             accepted = iter(_write(cursor, head, fresh, recorded_at_us))
@@ -49,78 +50,66 @@ def append(events: Sequence[Event], *, now_us: int | None = None) -> list[Receip
     return [receipt for receipt in receipts if receipt is not None]
 
 
-def _take_ids(cursor: Any, events: Sequence[Event], first_seq: int) -> bool:
+def _take_ids(cursor: Any, drafts: Drafts, first_seq: int) -> bool:
     """Take the ids of all events, or none and return False where one of them is taken, here or earlier in the batch.
 
     Trying costs half of asking first, and nearly every batch is new.
     """
-    if all(event.id is None for event in events):
+    wanted = len(drafts.ids.split())
+    if not wanted:
         return True
     savepoint = transaction.savepoint()
-    wanted = sum(event.id is not None for event in events)
-    if event_ids.insert(cursor, events, first_seq) == wanted:
+    if event_ids.insert(cursor, drafts, first_seq) == wanted:
         transaction.savepoint_commit(savepoint)
         return True
     transaction.savepoint_rollback(savepoint)
     return False
 
 
-def _without_repeats(
-    events: Sequence[Event], taken: dict[tuple[str, UUID], int], size: int
-) -> tuple[list[Event], list[Receipt | None]]:
+def _without_repeats(cursor: Any, drafts: Drafts, size: int) -> tuple[Drafts, list[Receipt | None]]:
     """Part the events that are new from those whose id is taken, by the log or by one before it in the same batch.
 
     The receipts hold None where an event is new.
     """
+    events = drafts.events()
+    taken = event_ids.find(cursor, drafts.keys())
     recorded = read_events(taken.values())
-    fresh: list[Event] = []
+    fresh: list[int] = []
     receipts: list[Receipt | None] = []
     pending: dict[tuple[str, UUID], int] = {}
-    for event in events:
-        if event.id is None:
-            fresh.append(event)
-            receipts.append(None)
-            continue
-        key = (event.source or "", event.id)
-        seq = taken.get(key)
-        if seq is not None:
-            same = seq in recorded and same_content(event, recorded[seq])
-        elif (at := pending.get(key)) is not None:
-            seq, same = size + at, event == fresh[at]
-        else:
-            pending[key] = len(fresh)
-            fresh.append(event)
-            receipts.append(None)
-            continue
-        receipts.append(Receipt(event.id, seq, "duplicate" if same else "conflict"))
-    return fresh, receipts
+    for at, (event, (source, id_)) in enumerate(zip(events, drafts.keys(), strict=True)):
+        if id_ is not None:
+            seq = taken.get((source, id_))
+            if seq is not None:
+                same = seq in recorded and same_content(event, recorded[seq])
+                receipts.append(Receipt(str(id_), seq, "duplicate" if same else "conflict"))
+                continue
+            first = pending.get((source, id_))
+            if first is not None:
+                same = event == events[fresh[first]]
+                receipts.append(Receipt(str(id_), size + first, "duplicate" if same else "conflict"))
+                continue
+            pending[source, id_] = len(fresh)
+        fresh.append(at)
+        receipts.append(None)
+    return drafts.only(fresh), receipts
 
 
-def _write(cursor: Any, head: Head, events: Sequence[Event], recorded_at_us: int) -> list[Receipt]:
+def _write(cursor: Any, head: Head, drafts: Drafts, recorded_at_us: int) -> list[Receipt]:
     # The root does not say how many entries there are (5 and 6 have frontiers of the same shape), the bundles do.
     cursor.execute("SELECT first_seq + count FROM ledger_bundle ORDER BY first_seq DESC LIMIT 1")
     last = cursor.fetchone()
     if (last[0] if last else 0) != head.size:
         raise IntegrityError(f"The head says {head.size} entries, the bundles do not.", hint="Run opssentinal fsck.")
-    heads, whos, whats, entries = encode_events(events, recorded_at_us)
+    ids, heads, entries = drafts.complete(recorded_at_us)
     growth = head.frontier.append(leaf_hashes(entries))
+    columns = map(pack, (b"\n".join(heads), drafts.whos, drafts.whats))
     cursor.execute(
         "INSERT INTO ledger_bundle VALUES (%s, %s, %s, %s, %s, %s, %s, NULL)",
-        [head.size, len(events), recorded_at_us, recorded_at_us, pack(heads), pack(whos), pack(whats)],
+        [head.size, len(drafts), recorded_at_us, recorded_at_us, *columns],
     )
     tiles.extend(cursor, growth)
     write_head(
         cursor, Head(growth.frontier.size, growth.frontier.root(), growth.frontier, head.minimum_index, recorded_at_us)
     )
-    return [
-        Receipt(event.id or _id_of(line), seq, "accepted")
-        for seq, (event, line) in enumerate(zip(events, heads, strict=True), head.size)
-    ]
-
-
-_ID_FROM = len('{"v":1,"id":"')
-
-
-def _id_of(head_line: bytes) -> UUID:
-    """The id that the encoder gave an event which brought none; it stands at a fixed place of the entry."""
-    return UUID(head_line[_ID_FROM : _ID_FROM + 36].decode())
+    return [Receipt(id_.decode(), seq, "accepted") for seq, id_ in enumerate(ids, head.size)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,14 +83,14 @@ class Bundle:
         return leaf_hashes(EncodedEvent(*lines).entry for lines in zip(self.heads, self.whos, self.whats, strict=True))
 
 
-def pack(lines: Sequence[bytes], level: int = 3) -> bytes:
-    """Compress lines (none of which holds a newline, JSON being written on one line) into a column."""
+def pack(lines: bytes, level: int = 1) -> bytes:
+    """Compress lines (none of which holds a newline, JSON being written on one line), joined by newlines, into a column."""
     compressors: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
     compressor = compressors.get(level)
     if compressor is None:
         # A compressor keeps state while it works and so belongs to one thread.
         compressor = compressors[level] = zstandard.ZstdCompressor(level=level)
-    return compressor.compress(b"\n".join(lines))
+    return compressor.compress(lines)
 
 
 def unpack(column: bytes) -> list[bytes]:

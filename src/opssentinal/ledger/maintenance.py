@@ -171,8 +171,7 @@ def _merge(run: list[_Row]) -> int:
             [line for bundle in old for line in bundle.heads],
             [line for bundle in old for line in bundle.whos],
             [line for bundle in old for line in bundle.whats],
-        ),
-        _COMPACTED_LEVEL,
+        )
     )
     if from_row(merged).leaf_hashes() != [leaf for bundle in old for leaf in bundle.leaf_hashes()]:
         raise IntegrityError(f"Compaction would change the events from seq {first_seq} to {end_seq}.")
@@ -185,12 +184,13 @@ def _merge(run: list[_Row]) -> int:
     return len(run) - 1
 
 
-def as_row(bundle: Bundle, level: int = 3) -> tuple[Any, ...]:
-    """The bundle as a row of `ledger_bundle`: with its text, compressed at zstd `level`, or pruned, with its leaf hashes."""
+def as_row(bundle: Bundle) -> tuple[Any, ...]:
+    """The bundle as a row of `ledger_bundle`: with its text, compressed to stay, or pruned, with its leaf hashes."""
     place = (bundle.first_seq, bundle.count, bundle.recorded_from_us, bundle.recorded_to_us)
     if bundle.is_pruned:
         return (*place, None, None, None, bundle.pruned_leaf_hashes)
-    return (*place, pack(bundle.heads, level), pack(bundle.whos, level), pack(bundle.whats, level), None)
+    columns = (pack(b"\n".join(lines), _COMPACTED_LEVEL) for lines in (bundle.heads, bundle.whos, bundle.whats))
+    return (*place, *columns, None)
 
 
 def insert_row(cursor: Any, row: tuple[Any, ...]) -> None:

@@ -15,6 +15,7 @@ from django.db import Error as DatabaseFault
 from django.db import connection, transaction
 
 from opssentinal.errors import IntegrityError, OpsSentinalError, Overloaded, Unavailable
+from opssentinal.events.encoding import Drafts, draft, joined
 from opssentinal.events.model import Event
 from opssentinal.ledger.append import append
 from opssentinal.ledger.head import lock_head
@@ -38,7 +39,7 @@ def running() -> Sequencer | None:
 
 @dataclass(slots=True)
 class _Submission:
-    events: Sequence[Event]
+    events: Sequence[Event] | Drafts
     text_bytes: int
     receipts: Future[list[Receipt]] = field(default_factory=Future)
 
@@ -95,7 +96,7 @@ class Sequencer:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def submit(self, events: Sequence[Event], text_bytes: int = 0) -> Future[list[Receipt]]:
+    def submit(self, events: Sequence[Event] | Drafts, text_bytes: int = 0) -> Future[list[Receipt]]:
         """Queue validated events with their `source`; `text_bytes` is what they came as. Receipts come in the same order.
 
         Raises Overloaded when the queue is full or the sequencer stops, IntegrityError once the ledger was found damaged.
@@ -163,7 +164,7 @@ class Sequencer:
             return batch
 
     def _commit(self, batch: list[_Submission]) -> None:
-        events = [event for submission in batch for event in submission.events]
+        events = _drafts_of(batch)
         receipts: list[Receipt] = []
         try:
             try:
@@ -234,7 +235,7 @@ class Sequencer:
                         cursor.execute(f"SET LOCAL lock_timeout = '{_READ_BACK_LOCK_S}s'")
                     lock_head(cursor)
                     found = read_events([accepted.seq]).get(accepted.seq)
-                    did_happen = found is not None and found.id == accepted.id
+                    did_happen = found is not None and str(found.id) == accepted.id
                     if not did_happen:
                         write_nothing(cursor)
                 return did_happen
@@ -254,6 +255,20 @@ class Sequencer:
                 submission.receipts.set_exception(error)
             except InvalidStateError:
                 continue  # its caller has gone; nothing was appended
+
+
+def _drafts_of(batch: Sequence[_Submission]) -> Drafts:
+    """All events of a commit, in order; those of small submissions are encoded here, together, which costs less than one by one."""
+    parts: list[Drafts] = []
+    small: list[Event] = []
+    for submission in batch:
+        if isinstance(submission.events, Drafts):
+            parts += (draft(small), submission.events)
+            small = []
+        else:
+            small += submission.events
+    parts.append(draft(small))
+    return joined(parts)
 
 
 def _settle(future: Future[list[Receipt]], receipts: list[Receipt]) -> None:
