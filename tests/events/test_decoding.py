@@ -93,6 +93,7 @@ def test_the_fifteen_event_types_are_grouped() -> None:
         (b'{"action":"a.b","actor":{"type":"u","id":"1","id" :"2"}}', "$.actor"),
         (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"k":{"x":1,"\\u0078":2}}}', "$.metadata.k"),
         (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":"\\u0022:","x":2}}', "$.metadata"),
+        (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":"\\u003a","x":2}}', "$.metadata"),
         (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":1e999}}', "$.metadata"),
     ],
 )
@@ -110,6 +111,38 @@ def test_what_is_refused_and_where(sent: bytes, path: str) -> None:
     assert refused.path == refusal.value.path
     assert isinstance(after, Event)
     assert after.message == "last"
+
+
+@given(st.data())
+def test_no_key_hides_behind_another(data: st.DataObject) -> None:
+    """However strings are spelled, an object with a key twice is refused, and one without is not."""
+    spelled = st.lists(st.sampled_from(['"', ":", "\\", "x", ",", "{", " "]), max_size=3).map(
+        lambda text: "".join(
+            data.draw(st.sampled_from([f"\\u{ord(char):04x}", json.dumps(char)[1:-1]])) for char in text
+        )
+    )
+    gap = st.sampled_from(["", " ", "\t", "\n\r"])
+    value = st.recursive(
+        st.one_of(spelled.map('"{}"'.format), st.sampled_from(["1", "null", "[]", "{}"])),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=2).map(lambda parts: f"[{','.join(parts)}]"),
+            st.lists(st.tuples(spelled, gap, inner), max_size=3).map(_object),
+        ),
+        max_leaves=6,
+    )
+    metadata = _object(data.draw(st.lists(st.tuples(spelled, gap, value), max_size=4)))
+    sent = f'{{"action":"a.b","actor":{{"type":"u","id":"1"}},"metadata":{metadata}}}'.encode()
+    is_double = []
+    json.loads(sent, object_pairs_hook=lambda pairs: is_double.append(len(dict(pairs)) < len(pairs)) or dict(pairs))
+    if any(is_double):
+        with pytest.raises(InvalidEvent, match="twice"):
+            decode_event(sent)
+    else:
+        assert decode_event(sent).metadata == json.loads(metadata)
+
+
+def _object(members: list[tuple[str, str, str]]) -> str:
+    return "{" + ",".join(f'"{key}"{gap}:{gap}{value}' for key, gap, value in members) + "}"
 
 
 @pytest.mark.parametrize("depth", [14, 15, 16, 17, 2000, 100_000])
