@@ -1,17 +1,41 @@
-"""One client's connection: uvicorn's HTTP/1.1 with a bound on how long and how large the head of a request may be.
+"""One client's connection: uvicorn's HTTP/1.1, with bounds on how a head may arrive and a short way for small requests.
 
 uvicorn closes a connection that is idle after an answer, and waits for ever for the first request and for the rest of a
 request's head. With a bound on connections, a few thousand clients who say nothing would keep everybody else out.
+
+Its task, messages and events for each request cost more than storing an event. A request that has come whole, with nothing
+special about it, needs none of them: it is handed over as it is, and its answer written when it is there.
 """
 
 from __future__ import annotations
 
 from asyncio import TimerHandle, Transport
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 HEAD_TIMEOUT_S = 20
 HEAD_BYTES_MAX = 64 * 1024
+# Many clients send head and body apart, a moment after each other.
+HELD_S = 1
+HELD_BYTES_MAX = 64 * 1024
+
+Header = tuple[bytes, bytes]
+# Writes an answer, on the loop's thread: status, headers, among them content-length, and content. Nothing if the client went.
+Answer = Callable[[int, Sequence[Header], bytes], None]
+
+
+class Direct(NamedTuple):
+    """What takes requests of one method and target that have come whole, without ASGI.
+
+    `take(headers, body, answer)` takes a request and calls `answer` once, now or later; or it does nothing and returns
+    False: then the request goes over ASGI. It neither blocks nor raises.
+    """
+
+    method: bytes
+    target: bytes
+    take: Callable[[Sequence[Header], bytes, Answer], bool]
 
 
 class Connection(HttpToolsProtocol):
@@ -19,11 +43,22 @@ class Connection(HttpToolsProtocol):
 
     That is after the connection was made or, once an answer was given, after the first byte. A head that takes more than
     HEAD_BYTES_MAX bytes is answered 400.
+
+    `direct`, if given, is offered what it is for: requests of HTTP/1.1 that leave the connection open, wait for no other and
+    are whole within HELD_S seconds and HELD_BYTES_MAX bytes of body. All others go over ASGI, whose application bounds the
+    time and the size of a body.
     """
 
     _is_in_head = False
     _head_bytes = 0
     _head_timer: TimerHandle | None = None
+    # The body so far of a request that has not been started, since it may go the direct way; None where there is none.
+    _held: bytearray | None = None
+    _held_timer: TimerHandle | None = None
+
+    def __init__(self, *args: Any, direct: Direct | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._direct = direct
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
@@ -31,9 +66,15 @@ class Connection(HttpToolsProtocol):
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Wait no more, and forget half a request."""
         self._stop_waiting()
+        self._take_held()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close the connection, once the request that has begun is answered."""
+        self._start_held()
+        super().shutdown()
 
     def on_message_begin(self) -> None:
         """Note that a head has begun."""
@@ -41,15 +82,44 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Note that the head is there."""
+        """Note that the head is there, and start the request unless it may go the direct way."""
         self._is_in_head = False
-        super().on_headers_complete()
+        if self._may_go_direct():
+            self._held = bytearray()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Keep the body, or hand it to the request that has been started."""
+        if self._held is None:
+            super().on_body(body)
+            return
+        self._held += body
+        if len(self._held) > HELD_BYTES_MAX:
+            self._start_held()
+
+    def on_message_complete(self) -> None:
+        """Let a whole request go the direct way, if it is taken there."""
+        if self._held is not None and self._direct is not None:
+            before, exchange = self.cycle, _Exchange(self)
+            self.cycle = exchange  # type: ignore[assignment]  # it has all that is asked of it here
+            if self._direct.take(self.headers, bytes(self._held), exchange.answer):
+                self._take_held()
+                return
+            self.cycle = before
+            self._start_held()
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and wait for the rest of a head that is not whole; most heads come in one piece and need no timer."""
+        """Parse, and wait for the rest of what is not whole; most requests come in one piece and need no timer."""
         super().data_received(data)
         if self.transport.is_closing():
             self._stop_waiting()
+            self._take_held()
+        elif self._held is not None:
+            self._stop_waiting()
+            if self._held_timer is None:
+                self._held_timer = self.loop.call_later(HELD_S, self._start_held)
         elif self._is_in_head or self.cycle is None or self.cycle.response_complete:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
@@ -57,6 +127,39 @@ class Connection(HttpToolsProtocol):
             self._wait_for_head()
         else:
             self._stop_waiting()
+
+    def _may_go_direct(self) -> bool:
+        direct, parser, limit = self._direct, self.parser, self.limit_concurrency
+        return (
+            direct is not None
+            and self.url == direct.target
+            and parser.get_method() == direct.method
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.expect_100_continue
+            and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
+            and not parser.should_upgrade()
+            and (limit is None or (len(self.connections) < limit and len(self.tasks) < limit))
+            and not self.flow.write_paused
+            and not self.transport.is_closing()
+        )
+
+    def _take_held(self) -> bytearray | None:
+        """What is held of a request's body, which is not held any more."""
+        held, self._held = self._held, None
+        if self._held_timer is not None:
+            self._held_timer.cancel()
+            self._held_timer = None
+        return held
+
+    def _start_held(self) -> None:
+        """Start a request over ASGI after all, if one is held, with as much of its body as is there."""
+        held = self._take_held()
+        if held is None:
+            return
+        super().on_headers_complete()
+        if held:
+            super().on_body(bytes(held))
 
     def _wait_for_head(self) -> None:
         if self._head_timer is None:
@@ -67,3 +170,40 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class _Exchange:
+    """A request that went the direct way, in the place of uvicorn's RequestResponseCycle, and its answer."""
+
+    __slots__ = ("_connection", "disconnected", "keep_alive", "response_complete")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.disconnected = False  # set when the client has gone
+        self.keep_alive = True  # unset when the server stops
+        self.response_complete = False
+
+    @property
+    def message_event(self) -> _Exchange:
+        """What is set to wake an application that waits for its client; none does here."""
+        return self
+
+    def set(self) -> None:
+        """Do nothing."""
+
+    def answer(self, status: int, headers: Sequence[Header], content: bytes) -> None:
+        """Write the answer in one piece, and let the connection go on."""
+        if self.disconnected:
+            return
+        connection = self._connection
+        parts = [STATUS_LINE[status]]
+        for name, value in (*connection.server_state.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        if not self.keep_alive:
+            parts.append(b"connection: close\r\n")
+        parts += (b"\r\n", content)
+        connection.transport.write(b"".join(parts))
+        self.response_complete = True
+        if not self.keep_alive:
+            connection.transport.close()
+        connection.on_response_complete()

@@ -24,6 +24,7 @@ from a2wsgi import WSGIMiddleware
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from opssentinal.connection import Connection, Direct
 from opssentinal.ingest.app import IngestApp
 from opssentinal.ledger.sequencer import Sequencer
 from opssentinal.search.client import CancelScope, cancel_scope
@@ -60,7 +61,12 @@ class Front:
     def __init__(self) -> None:
         self.sequencer = Sequencer(settings.CONFIG.queue_events_max)
         self._ingest = IngestApp(self.sequencer)
+        self._direct = Direct(b"POST", INGEST_PATH.encode(), self._ingest.take)
         self._pages = Pages(settings.CONFIG.page_threads)
+
+    def connection(self, **uvicorns: Any) -> Connection:
+        """Make what speaks HTTP with one client."""
+        return Connection(direct=self._direct, **uvicorns)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

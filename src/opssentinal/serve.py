@@ -20,7 +20,6 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
-from opssentinal.connection import Connection
 from opssentinal.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -153,11 +152,12 @@ def serve_front(sockets: list[socket.socket], on_listening: Callable[[], None]) 
     from opssentinal.front import Front
 
     _allow_files(settings.CONFIG.max_connections + _OTHER_FILES)
+    front = Front()
     server = _Server(
         uvicorn.Config(
-            Front(),
+            front,
             loop="uvloop" if sys.platform != "win32" else "asyncio",
-            http=Connection,
+            http=front.connection,  # type: ignore[arg-type]  # a class for uvicorn is what makes them
             limit_concurrency=settings.CONFIG.max_connections,
             lifespan="on",
             access_log=False,

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,6 +17,7 @@ from opssentinal.apikeys import authentication
 from opssentinal.apikeys.principal import EVENTS_WRITE
 from opssentinal.apikeys.rate import RateLimit
 from opssentinal.apikeys.services import create_key
+from opssentinal.connection import Connection, Direct
 from opssentinal.events.model import Actor, Context, RecordedEvent
 from opssentinal.ingest.app import IngestApp
 from opssentinal.ledger.reader import newest
@@ -80,21 +82,42 @@ def make_token(log: None) -> Callable[..., str]:
 
 
 @pytest.fixture
-def serve(log: None) -> Iterator[Callable[..., int]]:
-    """Start a server and return its port; all are stopped and drained at the end."""
+def servers() -> list[uvicorn.Server]:
+    """The servers that `serve` has started."""
+    return []
+
+
+@pytest.fixture(params=["direct", "asgi"])
+def serve(request: pytest.FixtureRequest, log: None, servers: list[uvicorn.Server]) -> Iterator[Callable[..., int]]:
+    """Start a server and return its port; all are stopped and drained at the end.
+
+    Small requests go the direct way in one, and all of them over ASGI in the other: nobody may notice a difference.
+    """
     running: list[tuple[uvicorn.Server, threading.Thread, IngestApp, Sequencer]] = []
 
-    def start(limit: RateLimit | None = None, queue_events_max: int = 50_000) -> int:
+    def start(
+        limit: RateLimit | None = None, queue_events_max: int = 50_000, connections_max: int | None = None
+    ) -> int:
         sequencer = Sequencer(queue_events_max)
         sequencer.start()
         app = IngestApp(sequencer, limit)
+        direct = Direct(b"POST", b"/api/v1/events", app.take) if request.param == "direct" else None
         listener = socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, log_level="warning", lifespan="off", proxy_headers=False)
+            uvicorn.Config(
+                app,
+                http=partial(Connection, direct=direct),
+                limit_concurrency=connections_max,
+                log_config=None,
+                log_level="warning",
+                lifespan="off",
+                proxy_headers=False,
+            )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         running.append((server, thread, app, sequencer))
+        servers.append(server)
         return int(listener.getsockname()[1])
 
     yield start

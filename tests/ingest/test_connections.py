@@ -1,0 +1,290 @@
+"""Requests as they come over a socket, in pieces, together or by halves: each is answered once, in order, or not at all."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from opssentinal import connection
+from opssentinal.apikeys import authentication
+from opssentinal.ingest.app import IngestApp
+from opssentinal.ledger.sequencer import Sequencer
+
+from .conftest import Answer, Client, event, sent_events
+
+
+class Wire:
+    """One connection, byte by byte."""
+
+    def __init__(self, client: Client) -> None:
+        self.token = client.token
+        self._socket = socket.create_connection(("127.0.0.1", client.port), timeout=20)
+        self._file = self._socket.makefile("rb")
+
+    def request(self, body: bytes, *headers: str, version: str = "1.1", length: bool = True) -> bytes:
+        """A request with this body, or its announcement."""
+        lines = [
+            f"POST /api/v1/events HTTP/{version}",
+            "Host: localhost",
+            f"Authorization: Bearer {self.token}",
+            "Content-Type: application/json",
+            *([f"Content-Length: {len(body)}"] if length else []),
+            *headers,
+        ]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+    def message(self, text: str, *headers: str, version: str = "1.1") -> bytes:
+        """A whole request with one event."""
+        return self.request(json.dumps(event(message=text)).encode(), *headers, version=version)
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def answer(self) -> Answer:
+        """The next answer; it has to say how long it is."""
+        status = int(self._file.readline().split()[1])
+        headers: dict[str, str] = {}
+        while line := self._file.readline().strip().decode():
+            name, _, value = line.partition(": ")
+            headers[name.lower()] = value
+        content = self._file.read(int(headers["content-length"])) if status != 100 else b"null"
+        return Answer(
+            status, headers, json.loads(content) if "json" in headers.get("content-type", "json") else content
+        )
+
+    def is_closed(self) -> bool:
+        """Wait for the server's next word, and tell whether it is the end."""
+        return self._file.read(1) == b""
+
+    def close(self) -> None:
+        """Go away, in the middle of whatever it is."""
+        self._file.close()
+        self._socket.close()
+
+
+@pytest.fixture
+def wire(client: Client) -> Iterator[Wire]:
+    """A connection of a client whose key has just been looked up."""
+    assert client.post(event(message="first")).status == 201
+    wire = Wire(client)
+    yield wire
+    wire.close()
+
+
+def messages() -> list[str | None]:
+    """What has been recorded after the first event."""
+    return [recorded.message for recorded in sent_events()][1:]
+
+
+@contextmanager
+def commits_held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let no commit begin until the end of the block; the event tells that one would."""
+    may_commit, committing, commit = threading.Event(), threading.Event(), Sequencer._commit
+
+    def held(self: Sequencer, batch: Any) -> None:
+        committing.set()
+        assert may_commit.wait(20)
+        commit(self, batch)
+
+    monkeypatch.setattr(Sequencer, "_commit", held)
+    yield committing
+    may_commit.set()
+
+
+def test_one_connection_serves_many_requests(wire: Wire) -> None:
+    """A connection stays open, and every answer has the headers that the documents promise."""
+    for number in range(3):
+        wire.send(wire.message(str(number), f"X-Request-Id: r{number}"))
+        answer = wire.answer()
+        assert (answer.status, answer.headers["x-request-id"]) == (201, f"r{number}")
+        assert {"date", "ratelimit", "ratelimit-policy", "content-type"} <= answer.headers.keys()
+        assert "connection" not in answer.headers
+    assert messages() == ["0", "1", "2"]
+
+
+def test_a_small_request_needs_no_asgi(
+    client: Client, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """One whose key is known goes the direct way, be its head and body sent together or apart."""
+    if "asgi" in request.node.name:
+        pytest.skip("there is no direct way here")
+    monkeypatch.setattr(authentication, "CACHE_S", 60)
+    assert client.post(event(message="first")).status == 201
+    wire = Wire(client)
+
+    async def refuse(*_: Any) -> None:
+        raise AssertionError("this went over ASGI")
+
+    monkeypatch.setattr(IngestApp, "__call__", refuse)
+    wire.send(wire.message("together"))
+    assert wire.answer().status == 201
+    head, _, body = wire.message("apart").partition(b"\r\n\r\n")
+    wire.send(head + b"\r\n\r\n")
+    time.sleep(0.05)
+    wire.send(body)
+    assert wire.answer().status == 201
+    wire.close()
+    assert messages() == ["together", "apart"]
+
+
+def test_pipelined_requests_are_answered_in_order(wire: Wire) -> None:
+    """Requests sent without waiting are answered one after the other, good and bad ones alike."""
+    wire.send(b"".join([wire.message("a"), wire.request(b"nope"), wire.message("b"), wire.message("c")]))
+    assert [wire.answer().status for _ in range(4)] == [201, 400, 201, 201]
+    assert messages() == ["a", "b", "c"]
+
+
+def test_pieces_of_any_size(wire: Wire) -> None:
+    """A request that comes byte by byte, and one whose body comes in chunks, is a request like others."""
+    for byte in wire.message("bytes"):
+        wire.send(bytes((byte,)))
+    assert wire.answer().status == 201
+    body = json.dumps(event(message="chunks")).encode()
+    wire.send(wire.request(b"", "Transfer-Encoding: chunked", length=False))
+    for part in (body[:7], body[7:20], body[20:]):
+        wire.send(b"%x\r\n%b\r\n" % (len(part), part))
+    wire.send(b"0\r\n\r\n")
+    assert wire.answer().status == 201
+    assert messages() == ["bytes", "chunks"]
+
+
+def test_a_body_that_takes_its_time(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body may take much longer than its head, and the connection goes on after it."""
+    monkeypatch.setattr(connection, "HELD_S", 0.02)
+    data = wire.message("slow")
+    wire.send(data[:-30])
+    time.sleep(0.2)
+    wire.send(data[-30:-10])
+    time.sleep(0.05)
+    wire.send(data[-10:] + wire.message("next"))
+    assert [wire.answer().status for _ in range(2)] == [201, 201]
+    assert messages() == ["slow", "next"]
+
+
+def test_a_large_body(wire: Wire) -> None:
+    """A body beyond what is decoded at once, and of many reads, is recorded; one over the limit is refused."""
+    many = [event(message="x" * 500) for _ in range(800)]
+    wire.send(wire.request(json.dumps(many).encode()))
+    answer = wire.answer()
+    assert (answer.status, len(answer.body["results"])) == (201, 800)
+    wire.send(wire.message("small"))
+    assert wire.answer().status == 201
+    wire.send(wire.request(b"", "Content-Length: 9999999", length=False) + b"x" * 100_000)
+    assert wire.answer().status == 413
+
+
+def test_clients_that_want_the_connection_closed(client: Client, wire: Wire) -> None:
+    """HTTP/1.0 and `Connection: close` get their answer and then the end; what follows is not looked at."""
+    for headers, version in (((), "1.0"), (("Connection: close",), "1.1")):
+        other = Wire(client)
+        other.send(other.message("last", *headers, version=version) + other.message("beyond"))
+        answer = other.answer()
+        assert (answer.status, answer.headers["connection"]) == (201, "close")
+        assert other.is_closed()
+        other.close()
+    assert messages() == ["last", "last"]
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body(wire: Wire) -> None:
+    """`Expect: 100-continue` is answered before the body is sent, and a body that is announced too large is not asked for."""
+    body = json.dumps(event(message="asked")).encode()
+    wire.send(wire.request(b"", f"Content-Length: {len(body)}", "Expect: 100-continue", length=False))
+    assert wire.answer().status == 100
+    wire.send(body)
+    assert wire.answer().status == 201
+    wire.send(wire.request(b"", "Content-Length: 9999999", "Expect: 100-continue", length=False))
+    assert wire.answer().status == 413
+
+
+def test_half_a_body_is_no_body(client: Client, wire: Wire) -> None:
+    """A client that goes before it has sent all leaves nothing behind, and its connection is forgotten."""
+    data = wire.message("half")
+    wire.send(data[:-1])
+    time.sleep(0.05)
+    wire.close()
+    assert client.post(event(message="others")).status == 201
+    assert messages() == ["others"]
+
+
+def test_a_client_that_does_not_wait(client: Client, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent whole is recorded though nobody takes the answer, and the others get theirs."""
+    with commits_held(monkeypatch) as committing:
+        wire.send(wire.message("gone"))
+        assert committing.wait(20)
+        wire.close()
+        other = Wire(client)
+        other.send(other.message("there"))
+        time.sleep(0.1)
+    assert other.answer().status == 201
+    other.close()
+    assert messages() == ["gone", "there"]
+
+
+def test_the_server_stops_after_its_answers(
+    client: Client, wire: Wire, servers: list[uvicorn.Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a stop, whoever waits for a commit or is still sending gets an answer, and then the end of the connection."""
+    half = Wire(client)
+    data = half.message("half")
+    half.send(data[:-10])
+    with commits_held(monkeypatch) as committing:
+        wire.send(wire.message("waits"))
+        assert committing.wait(20)
+        servers[0].should_exit = True
+        time.sleep(0.4)  # longer than the server looks away
+        half.send(data[-10:])
+    for open_ in (wire, half):
+        answer = open_.answer()
+        assert (answer.status, answer.headers["connection"]) == (201, "close")
+        assert open_.is_closed()
+    half.close()
+    assert messages() == ["waits", "half"]
+
+
+def test_too_many_connections(serve: Callable[..., int], make_token: Callable[..., str]) -> None:
+    """While more are open than may be, a request gets 503, and the next is served once they are gone."""
+    client = Client(serve(connections_max=3), make_token())
+    first = Wire(client)
+    first.send(first.message("1"))
+    assert first.answer().status == 201
+    others = [Wire(client), Wire(client)]
+    time.sleep(0.1)
+    first.send(first.message("2"))
+    assert first.answer().status == 503
+    assert first.is_closed()
+    for other in (first, *others):
+        other.close()
+    deadline, status = time.monotonic() + 20, 503
+    while status == 503:
+        assert time.monotonic() < deadline
+        again = Wire(client)
+        again.send(again.message("3"))
+        status = again.answer().status
+        again.close()
+    assert status == 201
+
+
+def test_a_fault_of_ours_is_500(wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What nobody foresaw is logged under the request's id and told without its reason, and the connection goes on."""
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a secret of the inside")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sequencer, "submit", fail)
+        wire.send(wire.message("lost", "X-Request-Id: r500"))
+        answer = wire.answer()
+    assert (answer.status, answer.body["instance"]) == (500, "r500")
+    assert "secret" not in json.dumps(answer.body)
+    assert "Request r500 failed" in caplog.text and "a secret of the inside" in caplog.text
+    wire.send(wire.message("found"))
+    assert wire.answer().status == 201
+    assert messages() == ["found"]
