@@ -55,6 +55,8 @@ class Connection(HttpToolsProtocol):
     # The body so far of a request that has not been started, since it may go the direct way; None where there is none.
     _held: bytearray | None = None
     _held_timer: TimerHandle | None = None
+    _idle_since: float | None = None  # the loop's time of the last answer; None while a request comes or is worked on
+    _idle_timer: TimerHandle | None = None
 
     def __init__(self, *args: Any, direct: Direct | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,6 +71,8 @@ class Connection(HttpToolsProtocol):
         """Wait no more, and forget half a request."""
         self._stop_waiting()
         self._take_held()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -77,9 +81,9 @@ class Connection(HttpToolsProtocol):
         super().shutdown()
 
     def on_message_begin(self) -> None:
-        """Note that a head has begun."""
+        """Note that a head has begun. What ASGI is told of it is made where it is needed, in `_start`."""
         self._is_in_head = True
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         """Note that the head is there, and start the request unless it may go the direct way."""
@@ -87,7 +91,7 @@ class Connection(HttpToolsProtocol):
         if self._may_go_direct():
             self._held = bytearray()
         else:
-            super().on_headers_complete()
+            self._start()
 
     def on_body(self, body: bytes) -> None:
         """Keep the body, or hand it to the request that has been started."""
@@ -112,6 +116,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and wait for the rest of what is not whole; most requests come in one piece and need no timer."""
+        self._idle_since = None
         super().data_received(data)
         if self.transport.is_closing():
             self._stop_waiting()
@@ -127,6 +132,23 @@ class Connection(HttpToolsProtocol):
             self._wait_for_head()
         else:
             self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """Go on with the request that waits, or begin to wait for one.
+
+        In the place of uvicorn's, which makes a timer after each answer and cancels it at the next request. Here one timer
+        looks, when it runs out, how long nothing has come.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
     def _may_go_direct(self) -> bool:
         direct, parser, limit = self._direct, self.parser, self.limit_concurrency
@@ -157,9 +179,27 @@ class Connection(HttpToolsProtocol):
         held = self._take_held()
         if held is None:
             return
-        super().on_headers_complete()
+        self._start()
         if held:
             super().on_body(bytes(held))
+
+    def _start(self) -> None:
+        """Start the request whose head is there over ASGI."""
+        head = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()  # makes the scope, and forgets these
+        self.url, self.headers, self.expect_100_continue = head
+        self.scope["headers"] = self.headers
+        super().on_headers_complete()
+
+    def _close_if_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_since is None:
+            return  # the next answer begins a new wait
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._idle_timer = self.loop.call_later(left_s, self._close_if_idle)
+        else:
+            self.transport.close()
 
     def _wait_for_head(self) -> None:
         if self._head_timer is None:

@@ -20,6 +20,7 @@ from opssentinal import connection, front
 from tests.server import ServerProcess
 
 Serve = Callable[[Any], int]
+KEEP_ALIVE_S = 0.5
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def serve() -> Iterator[Serve]:
                 log_level="critical",
                 lifespan="off",
                 proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_S,  # type: ignore[arg-type]  # less than a second will do
             )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -88,6 +90,20 @@ def test_a_head_may_come_in_pieces(serve: Serve) -> None:
             answer = b""
             while not answer.endswith(b"hello"):
                 answer += sock.recv(4096)
+
+
+def test_an_idle_connection_is_closed_and_a_busy_one_is_not(serve: Serve) -> None:
+    """Requests that come in time keep a connection open for as long as they like; then it ends by itself."""
+    with socket.create_connection(("127.0.0.1", serve(hello)), timeout=10) as sock:
+        for _ in range(5):
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"hello"):
+                answer += sock.recv(4096)
+            answered = time.monotonic()
+            time.sleep(KEEP_ALIVE_S / 2)
+        assert received(sock) == b""
+        assert KEEP_ALIVE_S * 0.9 < time.monotonic() - answered < KEEP_ALIVE_S * 10
 
 
 def test_an_endless_head_is_refused(serve: Serve) -> None:
