@@ -238,7 +238,8 @@ def _is_small(headers: Headers, body: bytes) -> bool:
 
 def _form(headers: Headers) -> tuple[str, str]:
     """The content type and the content encoding that a body is said to have."""
-    return tuple(headers.get(name, b"").decode("latin-1") for name in (b"content-type", b"content-encoding"))
+    kind, encoding = (headers.get(name, b"").decode("latin-1") for name in (b"content-type", b"content-encoding"))
+    return kind, encoding
 
 
 def _principal_at_hand(headers: Headers) -> KeyPrincipal | None:
