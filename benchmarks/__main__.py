@@ -22,6 +22,7 @@ PARTS = ("single", "batch", "pages", "export", "disk", "start", "reindex", "post
 CLOUDTRAIL = REPOSITORY.parent / "shared/data/cloudtrail/events.ndjson"
 CLOUDTRAIL_EVENTS_MAX = 300_000
 _BATCH = 1_000
+_SMALL_EVENTS = 300_000  # in batches of 100
 
 
 def main() -> None:
@@ -90,8 +91,8 @@ def _stages(folder: Path, corpus: Corpus, sizes: list[int], parts: list[str]) ->
         if "single" in parts:
             stages[-1][1][:0] = product.single_events(server, write, corpus)
         if "batch" in parts:
-            small = corpus.bodies(100_000, 100, days=1, seed=2)
-            stages[-1][1][:0] = product.batches(server, write, small, 100_000, 100)
+            small = corpus.bodies(_SMALL_EVENTS, 100, days=1, seed=2)
+            stages[-1][1][:0] = product.batches(server, write, small, _SMALL_EVENTS, 100)
     return stages
 
 

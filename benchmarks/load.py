@@ -10,14 +10,12 @@ from collections.abc import Iterable
 
 from benchmarks.events import Body
 
-_CONNECTIONS = 4
 
-
-def send_batches(port: int, token: str, source: Iterable[Body]) -> None:
-    """Send every body. Raises on any refusal but "later"."""
+def send_batches(port: int, token: str, source: Iterable[Body], connections: int) -> None:
+    """Send every body, so many at the same time. Raises on any refusal but "later"."""
     bodies: queue.Queue[bytes | None] = queue.Queue(maxsize=16)
     failures: list[str] = []
-    threads = [threading.Thread(target=_send, args=(port, token, bodies, failures)) for _ in range(_CONNECTIONS)]
+    threads = [threading.Thread(target=_send, args=(port, token, bodies, failures)) for _ in range(connections)]
     for thread in threads:
         thread.start()
     for body in source:
