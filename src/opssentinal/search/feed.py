@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ GATHER_S = 0.3
 BATCH_EVENTS = 40_000
 # And of text: the engine and we hold it a few times over at once, and a batch that kills the process would come again.
 BATCH_BYTES = 24 << 20
+# As many events are brought in batches where they were too large for a portion, of which each trial costs as much as these.
+LOAD_AGAIN_EVENTS = 250_000
 # Further behind than this at the start, the index counts as being rebuilt and questions do not wait for it.
 REBUILDING_EVENTS = 50_000
 # A new file comes into use when nobody reads the old one. Where there is always somebody, new questions are held back for a
@@ -69,7 +72,9 @@ class Feed:
         self.error: str | None = None
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Begin to follow, and remove new files that a crash kept from coming into use."""
+        remove(self._beside("reindex"))
+        remove(self._beside("rewritten"))
         self._thread.start()
 
     def stop(self, timeout_s: float = 30.0) -> None:
@@ -112,14 +117,15 @@ class Feed:
         """
         if not self._reindexing.acquire(blocking=False):
             raise Unavailable("The search index is being built again already.", code="reindexing")
-        made = self._index.path.with_name(self._index.path.name + ".reindex")
+        made = self._beside("reindex")
         try:
             remove(made)
             store = self._opener(made)
             try:
-                while _bring(store, stop.check) < (size := reader.head().size):
-                    progress(store.position, size)
-                progress(store.position, size)
+                with closing(_bring_all(store)) as positions:
+                    for position in positions:
+                        stop.check()
+                        progress(position, max(position, reader.head().size))
             finally:
                 store.close()
             self._adopt(made, stop)
@@ -127,6 +133,9 @@ class Feed:
             remove(made)
             self._reindexing.release()
             connection.close()
+
+    def _beside(self, name: str) -> Path:
+        return self._index.path.with_name(f"{self._index.path.name}.{name}")
 
     def _adopt(self, made: Path, stop: Interruption) -> None:
         """Hand a finished file to the thread and wait until it is in use. Raises Unavailable where that does not happen."""
@@ -205,11 +214,12 @@ class Feed:
         if store is not self._verified:
             behind = head.size - store.position
             self.is_rebuilding = behind > REBUILDING_EVENTS
-        while store.position < head.size or store is not self._verified:
-            _bring(store)
-            self._verified = store
-            if self._stopping:
-                return
+        if store.position < head.size or store is not self._verified:
+            with closing(_bring_all(store)) as positions:
+                for _ in positions:
+                    self._verified = store
+                    if self._stopping:
+                        return
         if self.is_rebuilding:
             with self._changed:
                 self.is_rebuilding = False
@@ -228,7 +238,7 @@ class Feed:
 
     def _rewrite(self, store: SearchStore) -> None:
         """Write a file without the bytes of forgotten events."""
-        made = self._index.path.with_name(self._index.path.name + ".rewritten")
+        made = self._beside("rewritten")
         remove(made)
         store.rewrite(made)
         with self._changed:
@@ -256,9 +266,33 @@ class Feed:
                     self._changed.notify_all()
 
 
-def _bring(store: SearchStore, check: Callable[[], None] = lambda: None) -> int:
+def _bring_all(store: SearchStore) -> Generator[int]:
+    """Bring everything that is in the ledger by now, in large portions as far as that goes. Yield each new position."""
+    size = reader.head().size
+    while True:
+        yield from store.load(size, _portion)
+        # The rest in batches; or, of events that were too large for a portion, some before it is tried again.
+        end_seq = min(store.position + LOAD_AGAIN_EVENTS, size)
+        while (position := _bring(store)) < end_seq:
+            yield position
+        yield position
+        if position >= size:
+            return
+
+
+def _portion(first_seq: int, end_seq: int) -> Generator[Bundle]:
+    """The events of a portion and the one before it, which the store compares; in a thread that goes when the portion is read."""
+    try:
+        for bundle in reader.bundles_after(max(first_seq - 1, 0), end_seq - first_seq + 1):
+            if bundle.first_seq >= end_seq:  # a piece of one that was pruned
+                return
+            yield bundle.until(end_seq)
+    finally:
+        connection.close()
+
+
+def _bring(store: SearchStore) -> int:
     """Bring one batch from the ledger; return the new position. Begins one event early, which the store compares."""
-    check()
     return store.ingest(list(_batch(reader.bundles_after(max(store.position - 1, 0), BATCH_EVENTS))))
 
 

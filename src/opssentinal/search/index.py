@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,9 +128,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def remove(path: Path) -> None:
-    """Remove an index file and what the engine keeps beside it."""
+    """Remove an index file and what the engine keeps beside it, or kept when it was killed."""
     path.unlink(missing_ok=True)
     _log_of(path).unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(path.name + ".tmp"), ignore_errors=True)
 
 
 def _log_of(path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,9 @@ from opssentinal.search.answers import (
     SeenAction,
 )  # fmt: skip
 from opssentinal.search.interruption import Interruption
+
+# Bundles that hold the events from a seq to another, read in whichever thread asks for them; `close` ends the reading.
+Read = Callable[[int, int], Generator[Bundle]]
 
 
 class Corrupt(Exception):
@@ -79,6 +82,15 @@ class SearchStore(Protocol):
         The first bundle begins at `position - 1` (its first event is compared with the fingerprint and not added again) or,
         where the position is 0 or that event is pruned (`forget` told so), at the position. Pruned bundles only move the
         position. Raises Corrupt where the ledger does not continue what the store has.
+        """
+
+    def load(self, end_seq: int, read: Read) -> Generator[int]:
+        """Bring what lies far behind, up to `end_seq` at most, in large portions; yield each new position.
+
+        Where there is too little for a portion, or the text is too much for one, the rest is left for `ingest`. `read(first, end)` is called from several threads at once; its bundles
+        begin at `first - 1` or `first` like those of `ingest`, and end at `end`. Each portion is a transaction with its position,
+        and they are committed in order: whatever `ingest` promises, also of crashes and of questions meanwhile, holds here too.
+        Closing the generator stops after the portions that are committed. Raises what `ingest` and `read` raise.
         """
 
     def forget(self, minimum_index: int, held: Sequence[int] = ()) -> int:

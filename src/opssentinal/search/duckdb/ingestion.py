@@ -138,12 +138,12 @@ _INSERT: Final = (
 )
 
 
-def insert(connection: duckdb.DuckDBPyConnection, bundles: Iterable[Bundle]) -> int:
+def insert(connection: duckdb.DuckDBPyConnection, bundles: Iterable[Bundle], text_bytes_max: int | None = None) -> int:
     """Add the events of the bundles within the caller's transaction; return how many.
 
-    Any number of them: what is in memory at once is bounded, in events and in bytes of text.
+    Any number of them, since each statement takes some. Takes no more bundles once there was as much text as `text_bytes_max`.
     """
-    inserted = 0
+    inserted = text_bytes = 0
     coming = iter(bundles)
     with _memory_file() as (file, path):
         while count := _fill(file, coming):
@@ -151,6 +151,9 @@ def insert(connection: duckdb.DuckDBPyConnection, bundles: Iterable[Bundle]) -> 
             if not done or done[0] != count:
                 raise RuntimeError(f"the engine read {done} of {count} events")
             inserted += count
+            text_bytes += file.tell()
+            if text_bytes_max is not None and text_bytes >= text_bytes_max:
+                break
     return inserted
 
 

@@ -184,7 +184,7 @@ class Questions:
         return self._cursor.execute(sql, list(parameters)).fetchall()
 
     def _position(self) -> int:
-        return int(self._rows("SELECT position FROM meta")[0][0])
+        return int(self._rows("SELECT max(position) FROM meta")[0][0])
 
     def _events(self, rows: Sequence[int]) -> dict[int, RecordedEvent]:
         """The events of these rows of the table, by seq.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -25,11 +24,11 @@ from opssentinal.search.answers import (
     Position,
     SeenAction,
 )  # fmt: skip
-from opssentinal.search.duckdb import exporting, ingestion, schema
+from opssentinal.search.duckdb import exporting, ingestion, loading, schema
 from opssentinal.search.duckdb.conditions import condition_of
 from opssentinal.search.duckdb.questions import Questions
 from opssentinal.search.interruption import Interruption
-from opssentinal.search.store import Corrupt
+from opssentinal.search.store import Corrupt, Read
 
 _CATALOG = "search"
 # What these say of the file cannot be true of a good one. An IOException may also be a full disk, so it is read.
@@ -70,6 +69,7 @@ class DuckDBStore:
             # A log without its file is a leftover: its changes belong to a file that is gone.
             _wal(path).unlink(missing_ok=True)
         self._unsaved_rows = 0
+        self._portions_at_once = max(memory_mb // loading.PORTION_MB, 1)
         self._connection = duckdb.connect(config=schema.engine_settings(memory_mb, threads, f"{path}.tmp"))
         try:
             schema.attach(self._connection, path, _CATALOG)
@@ -88,9 +88,9 @@ class DuckDBStore:
 
     def _read_meta(self) -> None:
         rows = self._connection.execute(
-            "SELECT layout, position, minimum_index, fingerprint, is_clean FROM meta"
+            "SELECT layout, position, minimum_index, fingerprint, is_clean FROM meta ORDER BY position DESC"
         ).fetchall()
-        if len(rows) != 1 or rows[0][0] != schema.layout():
+        if not rows or rows[0][0] != schema.layout():
             raise Corrupt("The index has another layout.")
         _, self._position, self._minimum_index, self._fingerprint, self._is_clean = rows[0]
         # Below the minimum index there are held events, of which there may be any number.
@@ -99,6 +99,8 @@ class DuckDBStore:
         ).fetchall()
         if (last is not None and last >= self._position) or count > self._position - self._minimum_index:
             raise Corrupt("The index has rows beyond its position.")
+        if len(rows) > 1:  # we stopped while loading
+            self._fold_meta()
 
     @property
     def position(self) -> int:
@@ -107,25 +109,59 @@ class DuckDBStore:
 
     def ingest(self, bundles: Sequence[Bundle]) -> int:
         """See SearchStore.ingest."""
-        bundles = self._continuing(bundles)
         if not bundles:
             return self._position
-        position, fingerprint = bundles[-1].end_seq, self._fingerprint
-        if not bundles[-1].is_pruned:
-            fingerprint = _fingerprint(bundles[-1])
-        minimum_index = max([self._minimum_index, *(bundle.end_seq for bundle in bundles if bundle.is_pruned)])
-        with self._on_one_thread(position - self._position):
+        stretch = loading.Stretch(bundles, self._position)
+        with self._on_one_thread(bundles[-1].end_seq - self._position):
             with self._writing() as connection:
-                inserted = ingestion.insert(connection, bundles)
+                inserted = ingestion.insert(connection, stretch)
+                self._check_continues(stretch)
                 connection.execute(
-                    "UPDATE meta SET position = ?, minimum_index = ?, fingerprint = ?",
-                    [position, minimum_index, fingerprint],
+                    "UPDATE meta SET position = ?, minimum_index = ?, fingerprint = ?", self._state_after(stretch)
                 )
-            self._position, self._minimum_index, self._fingerprint = position, minimum_index, fingerprint
+            self._position, self._minimum_index, self._fingerprint = self._state_after(stretch)
             self._unsaved_rows += inserted
             if self._unsaved_rows >= _CHECKPOINT_ROWS:
                 self._checkpoint()
-        return position
+        return self._position
+
+    def load(self, end_seq: int, read: Read) -> Generator[int]:
+        """See SearchStore.load."""
+        firsts = range(self._position, end_seq - loading.PORTION_EVENTS + 1, loading.PORTION_EVENTS)
+        if not firsts:
+            return
+        threads = min(self._threads, self._portions_at_once)
+        try:
+            with self._on_one_thread(end_seq - self._position):
+                portions = loading.portions(self._connection, _CATALOG, firsts, read, threads)
+                with closing(portions):
+                    for cursor, stretch in portions:
+                        self._check_continues(stretch)
+                        state = self._state_after(stretch)
+                        # The row that the portion before has written cannot be changed in this transaction, which is as old.
+                        cursor.execute(
+                            "INSERT INTO meta VALUES (?, ?, ?, ?, ?)", [schema.layout(), *state, self._is_clean]
+                        )
+                        cursor.execute("COMMIT")
+                        self._position, self._minimum_index, self._fingerprint = state
+                        yield self._position
+                self._fold_meta()
+                self._checkpoint()
+        except duckdb.Error as error:
+            raise _ours(error) from error
+
+    def _fold_meta(self) -> None:
+        """Keep one row of those that portions have written, each with its position: the last one."""
+        self._connection.execute("DELETE FROM meta WHERE position < ?", [self._position])
+
+    def _check_continues(self, stretch: loading.Stretch) -> None:
+        if stretch.before is not None and stretch.before != self._fingerprint:
+            raise Corrupt("The index is not of this ledger.")
+
+    def _state_after(self, stretch: loading.Stretch) -> tuple[int, int, bytes | None]:
+        """Position, minimum index and fingerprint."""
+        minimum_index = max(self._minimum_index, stretch.minimum_index)
+        return stretch.position, minimum_index, stretch.last or self._fingerprint
 
     @contextmanager
     def _on_one_thread(self, rows: int) -> Iterator[None]:
@@ -154,22 +190,6 @@ class DuckDBStore:
         except duckdb.Error as error:
             raise _ours(error) from error
         self._unsaved_rows = 0
-
-    def _continuing(self, bundles: Sequence[Bundle]) -> Sequence[Bundle]:
-        """The bundles from the position on, after comparing the event before it."""
-        if not bundles:
-            return bundles
-        expected = self._position
-        first = bundles[0]
-        if first.first_seq == expected - 1:
-            if not first.is_pruned and _fingerprint(first, 0) != self._fingerprint:
-                raise Corrupt("The index is not of this ledger.")
-            bundles = [first.since(expected), *bundles[1:]] if first.count > 1 else bundles[1:]
-        for bundle in bundles:
-            if bundle.first_seq != expected:
-                raise Corrupt(f"The ledger goes on at {bundle.first_seq}, the index ends at {expected}.")
-            expected = bundle.end_seq
-        return bundles
 
     def forget(self, minimum_index: int, held: Sequence[int] = ()) -> int:
         """See SearchStore.forget."""
@@ -327,11 +347,6 @@ class DuckDBStore:
 
 def _wal(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
-
-
-def _fingerprint(bundle: Bundle, at: int = -1) -> bytes:
-    """What tells one ledger's event from another's: the hash of its head, which erasure never changes."""
-    return hashlib.sha256(bundle.heads[at]).digest()
 
 
 def _ours(error: duckdb.Error, *, opening: bool = False) -> Exception:
