@@ -43,10 +43,11 @@ _DAMAGE_WORDS = (
     "serializ",
 )
 
-# Rows that are in the write-ahead log until they are written to the file together: half of what the engine compresses at once,
-# some 35 MB of log.
-_CHECKPOINT_ROWS = 61_440
-_FORCED_CHECKPOINT_ROWS = 3 * _CHECKPOINT_ROWS
+# Rows that are in the write-ahead log until they are written to the file together: as many as the engine compresses at once, some
+# 40 MB of log. With half as many nearly every row is compressed twice (27 µs of processor per event instead of 17), and the file
+# keeps the room of the first time.
+_CHECKPOINT_ROWS = loading.PORTION_EVENTS
+_FORCED_CHECKPOINT_ROWS = 2 * _CHECKPOINT_ROWS
 # Batches from this size on are worth a change of the number of threads, which takes a millisecond.
 _LARGE_BATCH_ROWS = 2_000
 
