@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -204,6 +205,43 @@ def test_batches_are_bounded_by_their_text(config: Config, monkeypatch: pytest.M
         assert index.store.rows() == 200
         assert len(Watched.batches) >= 3
         assert max(Watched.batches) <= (1 << 19) + in_bundle
+    finally:
+        follower.stop()
+        index.close()
+
+
+class Overtaken(DuckDBStore):
+    """A store under which the ledger is replaced by a shorter one after the first batch."""
+
+    is_first = True
+
+    def ingest(self, bundles: Sequence[Bundle]) -> int:
+        """Take the batch in, then replace the ledger, once."""
+        position = super().ingest(bundles)
+        if Overtaken.is_first:
+            Overtaken.is_first = False
+            reset_head()
+            commit(many(30, seed=7))
+        return position
+
+
+def test_ledger_replaced_between_batches(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The follower does not wait for events that will never come, but follows what is there now."""
+    monkeypatch.setattr(feed, "BATCH_EVENTS", 50)
+    monkeypatch.setattr(Overtaken, "is_first", True)
+    for part in range(10):
+        commit(many(50, seed=part))
+    index = Index(config.search_path, Overtaken)
+    follower = Feed(index, Overtaken)
+    follower.start()
+    try:
+        deadline = time.monotonic() + 30
+        found = (0, 0)
+        while found != (30, 30):
+            assert time.monotonic() < deadline
+            assert follower.catch_up(30)
+            with index.reading() as store:
+                found = store.position, store.rows()
     finally:
         follower.stop()
         index.close()

@@ -26,8 +26,8 @@ from opssentinal.search.store import Corrupt, SearchStore
 
 # Events gather this long before they are brought, unless a question waits: a batch costs the same for 1 or 2,000.
 GATHER_S = 0.3
-# A batch: large enough for the engine, small enough to stop and answer in between.
-BATCH_EVENTS = 40_000
+# A batch: large enough for the engine, small enough to stop and answer in between; with one bundle more still one statement.
+BATCH_EVENTS = 36_864
 # And of text: the engine and we hold it a few times over at once, and a batch that kills the process would come again.
 BATCH_BYTES = 24 << 20
 # As many events are brought in batches where they were too large for a portion, of which each trial costs as much as these.
@@ -268,16 +268,14 @@ class Feed:
 
 def _bring_all(store: SearchStore) -> Generator[int]:
     """Bring everything that is in the ledger by now, in large portions as far as that goes. Yield each new position."""
-    size = reader.head().size
-    while True:
-        yield from store.load(size, _portion)
-        # The rest in batches; or, of events that were too large for a portion, some before it is tried again.
-        end_seq = min(store.position + LOAD_AGAIN_EVENTS, size)
-        while (position := _bring(store)) < end_seq:
-            yield position
-        yield position
-        if position >= size:
-            return
+    size, load_from, before = reader.head().size, 0, -1
+    # At least once, since a batch of nothing new compares too; and no further where nothing comes: the ledger is another one.
+    while before < store.position < size or before < 0:
+        before = store.position
+        if before >= load_from:
+            yield from store.load(size, _portion)
+            load_from = store.position + LOAD_AGAIN_EVENTS
+        yield _bring(store)
 
 
 def _portion(first_seq: int, end_seq: int) -> Generator[Bundle]:
