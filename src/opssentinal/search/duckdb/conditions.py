@@ -16,6 +16,7 @@ from opssentinal.events.model import to_us
 from opssentinal.query import FIELDS, Filter, Phrase, Term, pieces
 from opssentinal.search.answers import Position
 from opssentinal.search.duckdb.schema import FOLDED_FROM
+from opssentinal.search.duckdb.segments import DESCRIBED, MORE_TARGETS, Trace, trace_of_range, trace_of_texts
 
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "actor": ("actor_id", "actor_name", "actor_email"),
@@ -55,6 +56,9 @@ class Engine(Protocol):
     def few_rows(self, conditions: Sequence[Condition]) -> list[int] | None:
         """The numbers of the rows that meet any of the conditions, if they are few enough to be written out; else None."""
 
+    def segments(self, all_of: Sequence[Sequence[Trace]]) -> str:
+        """See segments.Segments.condition."""
+
 
 class Condition:
     """A growing AND of SQL conditions and their parameters, in order."""
@@ -81,7 +85,10 @@ def condition_of(filter: Filter, engine: Engine, *, head: int | None = None, wit
     if head is not None:
         condition.add("seq < ?", head)
     terms = [term for term in filter.terms if term.field not in without]
-    compiler = _Compiler(engine, engine.fold(_texts(terms, filter.text)), filter)
+    segments = engine.segments([traces for term in terms if (traces := _traces(term))])
+    if segments:
+        condition.add(segments)
+    compiler = _Compiler(engine, engine.fold(_texts(terms, filter.text)), filter, segments)
     for term in terms:
         sql, parameters = compiler.term(term)
         condition.add(f"NOT {sql}" if term.negated else sql, *parameters)
@@ -127,10 +134,11 @@ def in_json(text: str) -> str:
 
 
 class _Compiler:
-    def __init__(self, engine: Engine, folded: dict[str, Folded], filter: Filter) -> None:
+    def __init__(self, engine: Engine, folded: dict[str, Folded], filter: Filter, segments: str) -> None:
         self._engine = engine
         self._folded = folded
         self._filter = filter
+        self._segments = segments
 
     def term(self, term: Term) -> tuple[str, list[Any]]:
         """One of the term's values."""
@@ -151,7 +159,8 @@ class _Compiler:
         if term.field == "target" and not term.negated and not patterns:
             targets = [self._equal(column, exact, fold=True) for column in columns]
             more, parameters = _any(self._more_targets((text,), _MORE_TARGETS["target"]) for text in exact)
-            return self._few([*targets, (f"more_targets <> '' AND {more}", parameters)])
+            where = self._engine.segments([[MORE_TARGETS]]) or "true"
+            return self._few([*targets, (f"{where} AND more_targets <> '' AND {more}", parameters)])
         if exact:
             options += [self._equal(column, exact, fold=fold) for column in columns]
         for parts in patterns:
@@ -186,6 +195,7 @@ class _Compiler:
         for sql, parameters in options:
             condition = Condition()
             _add_time_range(condition, self._filter)
+            condition.add(self._segments or "true")
             condition.add(sql, *parameters)
             conditions.append(condition)
         rows = self._engine.few_rows(conditions)
@@ -200,7 +210,7 @@ class _Compiler:
         if column not in _HASHED:
             return sql, parameters
         hashes = sorted({each.lower_hash if fold else each.hash for each in folded})
-        return f"({_one_of(f'{column}_h', hashes)[0]} AND {sql})", [*hashes, *parameters]
+        return f"({_one_of(f'{column}_h', hashes, 'USMALLINT')[0]} AND {sql})", [*hashes, *parameters]
 
     def _like(self, column: str, parts: tuple[str, ...], *, fold: bool) -> tuple[str, list[Any]]:
         """The column matches a pattern of more than one piece; the engine is fastest with its own words for the common."""
@@ -237,24 +247,57 @@ class _Compiler:
         return sql, [self._folded[in_json(longest)].lower, *wanted * len(places)]
 
 
-def _network(value: str) -> tuple[str, list[Any]]:
-    """An address or network as bounds of the two halves of the number; see `schema` for how addresses are numbers."""
-    network = ipaddress.ip_network(value)
-    if isinstance(network, ipaddress.IPv4Network):
-        first = int(network.network_address) + (0xFFFF << 32)
-        return "(ip_hi = 0 AND ip_lo BETWEEN ? AND ?)", [first, first + network.num_addresses - 1]
+def _traces(term: Term) -> list[Trace]:
+    """What tells the segments that may hold a value of the term; nothing where nothing does."""
+    if term.negated:
+        return []
+    match term.field:
+        case "category":
+            return [
+                trace_of_texts(("action",), [action for category in term.values for action in actions_in(category)])
+            ]
+        case "is":
+            return [trace_of_texts(("action",), sorted(SENSITIVE_ACTIONS))]
+        case "ip":
+            return [trace_of_range(*_bounds(ipaddress.ip_network(value))) for value in term.values]
+    columns = _COLUMNS.get(term.field, ())
+    exact = [pieces(value)[0] for value in term.values if len(pieces(value)) == 1]
+    if not columns or not DESCRIBED.issuperset(columns) or len(exact) < len(term.values):
+        return []
+    return [trace_of_texts(columns, exact), *([MORE_TARGETS] if term.field in _MORE_TARGETS else [])]
+
+
+def _bounds(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[str, int, int]:
+    """The half that tells the network from others, and its bounds; see `schema` for how addresses are numbers."""
     first, last = int(network.network_address), int(network.broadcast_address)
-    low = 2**64 - 1
-    not_v4 = "NOT (ip_hi = 0 AND ip_lo BETWEEN 281470681743360 AND 281474976710655)"  # ::ffff:0:0/96
+    if isinstance(network, ipaddress.IPv4Network):
+        return "ip_lo", first + (0xFFFF << 32), last + (0xFFFF << 32)
     if network.prefixlen <= 64:
-        return f"(ip_hi BETWEEN ? AND ? AND ip <> '' AND {not_v4})", [first >> 64, last >> 64]
-    return f"(ip_hi = ? AND ip_lo BETWEEN ? AND ? AND ip <> '' AND {not_v4})", [first >> 64, first & low, last & low]
+        return "ip_hi", first >> 64, last >> 64
+    low = 2**64 - 1
+    return "ip_lo", first & low, last & low
 
 
-def _one_of(expression: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+def _network(value: str) -> tuple[str, list[Any]]:
+    """An address or network as bounds of the two halves of the number."""
+    network = ipaddress.ip_network(value)
+    column, first, last = _bounds(network)
+    within = f"{column} BETWEEN ?::UBIGINT AND ?::UBIGINT"
+    if isinstance(network, ipaddress.IPv4Network):
+        return f"(ip_hi = 0 AND {within})", [first, last]
+    not_v4 = "NOT (ip_hi = 0 AND ip_lo BETWEEN 281470681743360 AND 281474976710655)"  # ::ffff:0:0/96
+    if column == "ip_hi":
+        return f"({within} AND ip <> '' AND {not_v4})", [first, last]
+    high = int(network.network_address) >> 64
+    return f"(ip_hi = ?::UBIGINT AND {within} AND ip <> '' AND {not_v4})", [high, first, last]
+
+
+def _one_of(expression: str, values: Sequence[Any], type_: str = "") -> tuple[str, list[Any]]:
+    """Numbers need the column's type: the engine would convert every row rather than the number, and skip no block."""
+    mark = f"?::{type_}" if type_ else "?"
     if len(values) == 1:
-        return f"{expression} = ?", list(values)
-    return f"{expression} IN ({_marks(values)})", list(values)
+        return f"{expression} = {mark}", list(values)
+    return f"{expression} IN ({', '.join([mark] * len(values))})", list(values)
 
 
 def _marks(values: Sequence[Any]) -> str:

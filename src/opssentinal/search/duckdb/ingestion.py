@@ -25,6 +25,7 @@ from opssentinal.search.duckdb.schema import (
     WHAT_ERASED,
     WHO_ERASED,
 )  # fmt: skip
+from opssentinal.search.duckdb.segments import SEGMENT_BITS
 
 # What one statement takes in, one bundle more at most: planning it takes 10 ms, and its text is held a few times over.
 EVENTS_AT_ONCE: Final = 40_960
@@ -62,6 +63,7 @@ _CHANGES = (
 
 _ROWS: Final[dict[str, str]] = {
     "seq": "seq",
+    "segment": f"(seq >> {SEGMENT_BITS})::UINTEGER",
     "occurred_us": "epoch_us(occurred_at)",
     "recorded_us": "epoch_us(recorded_at)",
     "id": "id",

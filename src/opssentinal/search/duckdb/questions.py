@@ -28,6 +28,7 @@ from opssentinal.search.answers import (
 from opssentinal.search.duckdb import scanning, time_axis
 from opssentinal.search.duckdb.conditions import Condition, Folded, add_bound, condition_of, is_costly
 from opssentinal.search.duckdb.rows import SELECTED, event_of
+from opssentinal.search.duckdb.segments import Segments, Trace
 from opssentinal.search.interruption import Interruption
 
 _FEW_ROWS: Final = 2_000
@@ -58,6 +59,7 @@ class Questions:
         self._stop = stop
         self._found: dict[tuple[Any, ...], list[int]] = {}
         self._folded: dict[str, Folded] = {}
+        self._segments: Segments | None = None
         self._extents: dict[tuple[Any, ...], Extent] = {}
 
     def page(self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None) -> Page:
@@ -178,6 +180,12 @@ class Questions:
             if len(found) > _FEW_ROWS:
                 return None
         return sorted(found)
+
+    def segments(self, all_of: Sequence[Sequence[Trace]]) -> str:
+        """See conditions.Engine."""
+        if self._segments is None:
+            self._segments = Segments(self._rows, self._position())
+        return self._segments.condition(all_of)
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         self._stop.check()

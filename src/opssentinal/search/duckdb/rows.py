@@ -13,7 +13,7 @@ from opssentinal.search.duckdb.schema import AGENT_EMPTY, EVENT_COLUMNS, MESSAGE
 
 # Everything but what was made for filtering.
 COLUMNS: Final = tuple(
-    name for name in EVENT_COLUMNS if not name.endswith("_h") and name not in ("ip_hi", "ip_lo", "folded")
+    name for name in EVENT_COLUMNS if not name.endswith("_h") and name not in ("segment", "ip_hi", "ip_lo", "folded")
 )
 SELECTED: Final = ", ".join("id::VARCHAR" if name == "id" else name for name in COLUMNS)
 

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import duckdb
 
+from opssentinal.search.duckdb import segments
+
 # Counts up whenever the tables or the meaning of a column change: the index is then built again.
-LAYOUT: Final = 3
+LAYOUT: Final = 4
 
 # Bits of the column `marks`.
 WHO_ERASED, WHAT_ERASED, AGENT_EMPTY, MESSAGE_EMPTY = 1, 2, 4, 8
@@ -23,6 +25,8 @@ WHO_ERASED, WHAT_ERASED, AGENT_EMPTY, MESSAGE_EMPTY = 1, 2, 4, 8
 # dictionaries, which are as fast. Targets beyond the first, changes and metadata are JSON; the first two as arrays, so that a text search does not find the names of keys.
 EVENT_COLUMNS: Final[dict[str, str]] = {
     "seq": "BIGINT",
+    # The number of its segment, see `segments`: runs of one number, which take no space.
+    "segment": "UINTEGER",
     "occurred_us": "BIGINT",
     "recorded_us": "BIGINT",
     "id": "UUID",
@@ -94,6 +98,7 @@ def create(connection: duckdb.DuckDBPyConnection, catalog: str = "") -> None:
         for name, type_ in EVENT_COLUMNS.items()
     )
     connection.execute(f"CREATE TABLE {prefix}event ({columns})")
+    connection.execute(f"CREATE TABLE {prefix}{segments.TABLE}")
     connection.execute(_META.format(prefix))
     connection.execute(f"INSERT INTO {prefix}meta VALUES (?, 0, 0, NULL, true)", [layout()])
 

@@ -24,7 +24,7 @@ from opssentinal.search.answers import (
     Position,
     SeenAction,
 )  # fmt: skip
-from opssentinal.search.duckdb import exporting, ingestion, loading, schema
+from opssentinal.search.duckdb import exporting, ingestion, loading, schema, segments
 from opssentinal.search.duckdb.conditions import condition_of
 from opssentinal.search.duckdb.questions import Questions
 from opssentinal.search.interruption import Interruption
@@ -124,6 +124,7 @@ class DuckDBStore:
             self._unsaved_rows += inserted
             if self._unsaved_rows >= _CHECKPOINT_ROWS:
                 self._checkpoint()
+                self._describe_segments()
         return self._position
 
     def load(self, end_seq: int, read: Read) -> Generator[int]:
@@ -148,12 +149,17 @@ class DuckDBStore:
                         yield self._position
                 self._fold_meta()
                 self._checkpoint()
+                self._describe_segments()
         except duckdb.Error as error:
             raise _ours(error) from error
 
     def _fold_meta(self) -> None:
         """Keep one row of those that portions have written, each with its position: the last one."""
         self._connection.execute("DELETE FROM meta WHERE position < ?", [self._position])
+
+    def _describe_segments(self) -> None:
+        with self._writing() as connection:
+            segments.describe(connection, self._position)
 
     def _check_continues(self, stretch: loading.Stretch) -> None:
         if stretch.before is not None and stretch.before != self._fingerprint:
@@ -225,6 +231,7 @@ class DuckDBStore:
             try:
                 schema.create(self._connection, "rewritten")
                 self._connection.execute("INSERT INTO rewritten.event SELECT * FROM event ORDER BY seq")
+                segments.describe(self._connection, self._position, "rewritten")
                 self._connection.execute(
                     "DELETE FROM rewritten.meta; INSERT INTO rewritten.meta SELECT * REPLACE (true AS is_clean) FROM meta"
                 )
