@@ -38,6 +38,9 @@ _REPEATING: Final = ("action", "actor_name", "actor_email", "actor_id", "ip", "u
 _JSON_COLUMNS: Final = frozenset(("more_targets", "changes", "metadata"))
 _HASHED: Final = frozenset(("target_id", "target_name", "target_email", "session_id", "request_id"))
 
+# A condition, in brackets where it needs them, and its parameters.
+Option = tuple[str, list[Any]]
+
 
 class Folded(NamedTuple):
     """A text in lower case as the engine writes it, and the 16-bit hashes of the text and of its lower case."""
@@ -80,22 +83,22 @@ class Condition:
 
 def condition_of(filter: Filter, engine: Engine, *, head: int | None = None, without: Iterable[str] = ()) -> Condition:
     """The condition of a filter, of events below `head`; terms of the fields `without` are left out."""
-    condition = Condition()
-    _add_time_range(condition, filter)
-    if head is not None:
-        condition.add("seq < ?", head)
     terms = [term for term in filter.terms if term.field not in without]
-    segments = engine.segments([traces for term in terms if (traces := _traces(term))])
-    if segments:
-        condition.add(segments)
-    compiler = _Compiler(engine, engine.fold(_texts(terms, filter.text)), filter, segments)
-    for term in terms:
-        sql, parameters = compiler.term(term)
-        condition.add(f"NOT {sql}" if term.negated else sql, *parameters)
-    for phrase in filter.text:
-        sql, parameters = compiler.phrase(phrase)
-        condition.add(f"NOT {sql}" if phrase.negated else sql, *parameters)
-    return condition
+    return _Compiler(engine, filter, terms).condition(head, terms)
+
+
+def alternatives_of(filter: Filter, engine: Engine, *, head: int | None = None) -> list[Condition]:
+    """Conditions one of which every event of the filter meets.
+
+    More than one where one question each is faster: each reads first the hashes of its column, which tell most rows off, and
+    the text only where they agree, while a question with OR unpacks every column (60 ms instead of 9 in a million).
+    """
+    compiler = _Compiler(engine, filter, filter.terms)
+    hashed = next((term for term in filter.terms if _is_hashed(term)), None)
+    if hashed is None:
+        return [compiler.condition(head, filter.terms)]
+    others = [term for term in filter.terms if term is not hashed]
+    return [compiler.condition(head, others, option) for option in compiler.targets(hashed)]
 
 
 def _add_time_range(condition: Condition, filter: Filter) -> None:
@@ -133,14 +136,44 @@ def in_json(text: str) -> str:
     return msgspec.json.encode(text).decode()[1:-1]
 
 
-class _Compiler:
-    def __init__(self, engine: Engine, folded: dict[str, Folded], filter: Filter, segments: str) -> None:
-        self._engine = engine
-        self._folded = folded
-        self._filter = filter
-        self._segments = segments
+def _is_hashed(term: Term) -> bool:
+    """Whether hashes find the term's values, each column by itself."""
+    return term.field == "target" and not term.negated and all(len(pieces(value)) == 1 for value in term.values)
 
-    def term(self, term: Term) -> tuple[str, list[Any]]:
+
+class _Compiler:
+    """Compiles parts of a filter; `terms` are those of its terms that the conditions will require, in whatever way."""
+
+    def __init__(self, engine: Engine, filter: Filter, terms: Sequence[Term]) -> None:
+        self._engine = engine
+        self._filter = filter
+        self._folded = engine.fold(_texts(terms, filter.text))
+        self._segments = engine.segments([traces for term in terms if (traces := _traces(term))])
+
+    def condition(self, head: int | None, terms: Sequence[Term], option: Option | None = None) -> Condition:
+        """The whole condition of events below `head`, with these terms and, in place of another one, an option of it."""
+        condition = self._within()
+        if head is not None:
+            condition.add("seq < ?", head)
+        if option is not None:
+            condition.add(option[0], *option[1])
+        for term in terms:
+            sql, parameters = self.term(term)
+            condition.add(f"NOT {sql}" if term.negated else sql, *parameters)
+        for phrase in self._filter.text:
+            sql, parameters = self.phrase(phrase)
+            condition.add(f"NOT {sql}" if phrase.negated else sql, *parameters)
+        return condition
+
+    def _within(self) -> Condition:
+        """The time range, and the segments that come into question."""
+        condition = Condition()
+        _add_time_range(condition, self._filter)
+        if self._segments:
+            condition.add(self._segments)
+        return condition
+
+    def term(self, term: Term) -> Option:
         """One of the term's values."""
         match term.field:
             case "category":
@@ -155,12 +188,9 @@ class _Compiler:
         fold = FIELDS[term.field].folds_case
         exact = [pieces(value)[0] for value in term.values if len(pieces(value)) == 1]
         patterns = [pieces(value) for value in term.values if len(pieces(value)) > 1]
-        options: list[tuple[str, list[Any]]] = []
-        if term.field == "target" and not term.negated and not patterns:
-            targets = [self._equal(column, exact, fold=True) for column in columns]
-            more, parameters = _any(self._more_targets((text,), _MORE_TARGETS["target"]) for text in exact)
-            where = self._engine.segments([[MORE_TARGETS]]) or "true"
-            return self._few([*targets, (f"{where} AND more_targets <> '' AND {more}", parameters)])
+        if _is_hashed(term):
+            return self._few(self.targets(term))
+        options: list[Option] = []
         if exact:
             options += [self._equal(column, exact, fold=fold) for column in columns]
         for parts in patterns:
@@ -169,7 +199,17 @@ class _Compiler:
             options += [self._more_targets(pieces(value), places) for value in term.values]
         return _any(options)
 
-    def phrase(self, phrase: Phrase) -> tuple[str, list[Any]]:
+    def targets(self, term: Term) -> list[Option]:
+        """The ways to be one of the term's values, for a term that _is_hashed."""
+        exact = [pieces(value)[0] for value in term.values]
+        more, parameters = _any(self._more_targets((text,), _MORE_TARGETS["target"]) for text in exact)
+        where = self._engine.segments([[MORE_TARGETS]]) or "true"
+        return [
+            *(self._equal(column, exact, fold=True) for column in _COLUMNS["target"]),
+            (f"({where} AND more_targets <> '' AND {more})", parameters),
+        ]
+
+    def phrase(self, phrase: Phrase) -> Option:
         """The phrase in any searchable text."""
         plain = ("", *pieces(phrase.value), "")
         escaped = tuple(map(in_json, plain))
@@ -185,25 +225,18 @@ class _Compiler:
             sql, parameters = f"({sql} AND {certain})", [*parameters, *more]
         return _any([repeating, (sql, parameters)])
 
-    def _few(self, options: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
-        """One of the options: as the rows they find, unless those are many, which the newest page finds soon anyway.
-
-        A question per option: each reads first the hashes, which tell most rows off, and the text only where they agree,
-        while a question with OR unpacks every column (60 ms instead of 9 in a million).
-        """
+    def _few(self, options: Sequence[Option]) -> Option:
+        """One of the options: as the rows they find, one question each, unless those are many."""
         conditions = []
         for sql, parameters in options:
-            condition = Condition()
-            _add_time_range(condition, self._filter)
-            condition.add(self._segments or "true")
-            condition.add(sql, *parameters)
-            conditions.append(condition)
+            conditions.append(self._within())
+            conditions[-1].add(sql, *parameters)
         rows = self._engine.few_rows(conditions)
         if rows is None:
             return _any(options)
         return f"rowid IN (SELECT unnest([{', '.join(f'{row:d}' for row in rows)}]))" if rows else "false", []
 
-    def _equal(self, column: str, texts: Sequence[str], *, fold: bool) -> tuple[str, list[Any]]:
+    def _equal(self, column: str, texts: Sequence[str], *, fold: bool) -> Option:
         folded = [self._folded[text] for text in texts]
         wanted = [each.lower for each in folded] if fold else list(texts)
         sql, parameters = _one_of(f"lower({column})" if fold else column, wanted)
@@ -212,7 +245,7 @@ class _Compiler:
         hashes = sorted({each.lower_hash if fold else each.hash for each in folded})
         return f"({_one_of(f'{column}_h', hashes, 'USMALLINT')[0]} AND {sql})", [*hashes, *parameters]
 
-    def _like(self, column: str, parts: tuple[str, ...], *, fold: bool) -> tuple[str, list[Any]]:
+    def _like(self, column: str, parts: tuple[str, ...], *, fold: bool) -> Option:
         """The column matches a pattern of more than one piece; the engine is fastest with its own words for the common."""
         if not any(parts):
             return f"{column} <> ''", []
@@ -229,7 +262,7 @@ class _Compiler:
         pattern = "%".join(part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for part in parts)
         return f"{column} LIKE ? ESCAPE '\\'", [pattern]
 
-    def _more_targets(self, parts: tuple[str, ...], places: Sequence[int]) -> tuple[str, list[Any]]:
+    def _more_targets(self, parts: tuple[str, ...], places: Sequence[int]) -> Option:
         """A further target matches: the array is only read where its text holds the longest piece."""
         longest = max(parts, key=len)
         if len(parts) == 1:
@@ -278,7 +311,7 @@ def _bounds(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[str
     return "ip_lo", first & low, last & low
 
 
-def _network(value: str) -> tuple[str, list[Any]]:
+def _network(value: str) -> Option:
     """An address or network as bounds of the two halves of the number."""
     network = ipaddress.ip_network(value)
     column, first, last = _bounds(network)
@@ -292,7 +325,7 @@ def _network(value: str) -> tuple[str, list[Any]]:
     return f"(ip_hi = ?::UBIGINT AND {within} AND ip <> '' AND {not_v4})", [high, first, last]
 
 
-def _one_of(expression: str, values: Sequence[Any], type_: str = "") -> tuple[str, list[Any]]:
+def _one_of(expression: str, values: Sequence[Any], type_: str = "") -> Option:
     """Numbers need the column's type: the engine would convert every row rather than the number, and skip no block."""
     mark = f"?::{type_}" if type_ else "?"
     if len(values) == 1:
@@ -304,6 +337,6 @@ def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _any(options: Iterable[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+def _any(options: Iterable[Option]) -> Option:
     options = list(options)
     return "(" + " OR ".join(sql for sql, _ in options) + ")", [each for _, values in options for each in values]

@@ -26,7 +26,7 @@ from opssentinal.search.answers import (
     SeenAction,
 )  # fmt: skip
 from opssentinal.search.duckdb import scanning, time_axis
-from opssentinal.search.duckdb.conditions import Condition, Folded, add_bound, condition_of, is_costly
+from opssentinal.search.duckdb.conditions import Condition, Folded, add_bound, alternatives_of, condition_of, is_costly
 from opssentinal.search.duckdb.rows import SELECTED, event_of
 from opssentinal.search.duckdb.segments import Segments, Trace
 from opssentinal.search.interruption import Interruption
@@ -60,6 +60,7 @@ class Questions:
         self._found: dict[tuple[Any, ...], list[int]] = {}
         self._folded: dict[str, Folded] = {}
         self._segments: Segments | None = None
+        self._asks_segments = True
         self._extents: dict[tuple[Any, ...], Extent] = {}
 
     def page(self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None) -> Page:
@@ -70,7 +71,7 @@ class Questions:
         head = position if head is None else head
         scan = self._scan(filter, limit + 1, after, newest=newest, head=head if head < position else None)
         places = scan.places[:limit]
-        found = self._events([row for _, _, row in places])
+        found = self._events(places)
         events = [found[seq] for _, seq, _ in places]
         more = len(scan.places) > limit
         next_ = Position(*places[-1][:2]) if more else scan.stopped_at
@@ -82,26 +83,33 @@ class Questions:
         """The first `count` places. `head` is None at the head of the index itself, beyond which nothing is: the engine is
         spared a comparison with every row."""
 
-        def condition(part: Filter) -> Condition:
-            made = condition_of(part, self, head=head)
+        def conditions(part: Filter) -> list[Condition]:
+            made = alternatives_of(part, self, head=head)
             if after is not None:
-                add_bound(made, after, newest=newest)
+                for each in made:
+                    add_bound(each, after, newest=newest)
             return made
 
-        total = self._rows("SELECT count(*) FROM event")[0][0]
-        if total < scanning.PORTIONS_FROM_ROWS or not (filter.terms or filter.text):
-            return scanning.scan(self._rows, condition(filter), count, newest=newest)
-        range_ = condition(Filter(after=filter.after, before=filter.before))
-        [(first, last)] = self._rows(
-            f"SELECT min(occurred_us), max(occurred_us) FROM event WHERE {range_.sql}", range_.parameters
-        )
-        if first is None:
-            return scanning.Scan([])
+        [(total, *extent)] = self._rows("SELECT count(*), min(occurred_us), max(occurred_us) FROM event")
+        if total < scanning.PORTIONS_FROM_ROWS:
+            return scanning.scan(self._rows, conditions(filter), count, newest=newest)
+        first, last = extent
+        spacing_us = (last - first) / total
+        if filter.after is not None:
+            first = max(first, to_us(filter.after))
+        if filter.before is not None:
+            last = min(last, to_us(filter.before) - 1)
+        if after is not None:
+            first, last = (
+                (first, min(last, after.occurred_at_us)) if newest else (max(first, after.occurred_at_us), last)
+            )
 
-        def within(begin_us: int, end_us: int) -> Condition:
-            return condition(filter.between(from_us(begin_us), from_us(end_us + 1)))
+        def within(begin_us: int, end_us: int, is_first: bool) -> list[Condition]:
+            # What is frequent is found in the first portion, sooner than where it may be.
+            self._asks_segments = not is_first
+            return conditions(filter.between(from_us(begin_us), from_us(end_us + 1)))
 
-        return scanning.scan_in_portions(self._rows, within, (first, last), total, count, newest=newest)
+        return scanning.scan_in_portions(self._rows, within, (first, last), spacing_us, count, newest=newest)
 
     def overview(
         self, filter: Filter, fields: Sequence[str], values: int, buckets: int, tz: str, head: int | None
@@ -183,6 +191,8 @@ class Questions:
 
     def segments(self, all_of: Sequence[Sequence[Trace]]) -> str:
         """See conditions.Engine."""
+        if not self._asks_segments:
+            return ""
         if self._segments is None:
             self._segments = Segments(self._rows, self._position())
         return self._segments.condition(all_of)
@@ -194,17 +204,20 @@ class Questions:
     def _position(self) -> int:
         return int(self._rows("SELECT max(position) FROM meta")[0][0])
 
-    def _events(self, rows: Sequence[int]) -> dict[int, RecordedEvent]:
-        """The events of these rows of the table, by seq.
+    def _events(self, places: Sequence[scanning.Place]) -> dict[int, RecordedEvent]:
+        """The events at these places, by seq.
 
         A join with row numbers, written out, makes the engine open nothing but the blocks they lie in: 8 ms for 50 events
-        scattered over a million, where an IN list of seqs takes 37 and a question for each of them 75.
+        scattered over a million, where an IN list of seqs takes 37 and a question for each of them 75. Their first and last
+        seq spare it all other blocks, of which it would begin to read every column (3 ms instead of 11 in ten million).
         """
-        if not rows:
+        if not places:
             return {}
-        wanted = ", ".join(f"({row:d})" for row in rows)
+        wanted = ", ".join(f"({row:d})" for _, _, row in places)
+        seqs = [seq for _, seq, _ in places]
         found = self._rows(
-            f"SELECT {SELECTED} FROM event JOIN (VALUES {wanted}) wanted(row) ON event.rowid = wanted.row"
+            f"SELECT {SELECTED} FROM event JOIN (VALUES {wanted}) wanted(row) ON event.rowid = wanted.row "
+            f"WHERE seq BETWEEN {min(seqs):d} AND {max(seqs):d}"
         )
         return {row[0]: event_of(row) for row in found}
 

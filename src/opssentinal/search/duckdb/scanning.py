@@ -38,39 +38,46 @@ class Scan(NamedTuple):
     stopped_at: Position | None = None
 
 
-def scan(rows: Rows, condition: Condition, count: int, *, newest: bool) -> Scan:
-    """The first `count` places that meet the condition, in one question."""
+def scan(rows: Rows, alternatives: Sequence[Condition], count: int, *, newest: bool) -> Scan:
+    """The first `count` places that meet one of the conditions, in one question each."""
     direction = "DESC" if newest else "ASC"
-    sql = (
-        f"SELECT occurred_us, seq, rowid FROM event WHERE {condition.sql} "
-        f"ORDER BY occurred_us {direction}, seq {direction} LIMIT {count}"
-    )
-    return Scan(rows(sql, condition.parameters))
+    found: set[Place] = set()
+    for condition in alternatives:
+        sql = (
+            f"SELECT occurred_us, seq, rowid FROM event WHERE {condition.sql} "
+            f"ORDER BY occurred_us {direction}, seq {direction} LIMIT {count}"
+        )
+        found.update(rows(sql, condition.parameters))
+    return Scan(sorted(found, reverse=newest)[:count])
 
 
 def scan_in_portions(
     rows: Rows,
-    within: Callable[[int, int], Condition],
+    within: Callable[[int, int, bool], Sequence[Condition]],
     extent_us: tuple[int, int],
-    total: int,
+    spacing_us: float,
     count: int,
     *,
     newest: bool,
 ) -> Scan:
-    """The same in portions of `extent_us`, the times of the first and the last event that come into question.
+    """The same in portions of `extent_us`, the first and the last time that come into question.
 
-    `within` makes the condition of a portion, both of its ends included; `total` is the number of rows there are. Ends after
-    PATIENCE_S and the portion in hand.
+    `within` makes the conditions of a portion, both of its ends included, and is told whether it is the first one; events are
+    `spacing_us` apart on average. Ends after PATIENCE_S and the portion in hand.
     """
     first, last = extent_us
+    if first > last:
+        return Scan([])
     began = time.monotonic()
     places: list[Place] = []
-    length_us = min(max((last - first) * _FIRST_EVENTS // total, _FIRST_MIN_US), _FIRST_MAX_US)
+    length_us = int(min(max(spacing_us * _FIRST_EVENTS, _FIRST_MIN_US), _FIRST_MAX_US))
     edge = last if newest else first
     while True:
         begin, end = (max(edge - length_us + 1, first), edge) if newest else (edge, min(edge + length_us - 1, last))
         started = time.monotonic()
-        places += scan(rows, within(begin, end), count - len(places), newest=newest).places
+        places += scan(
+            rows, within(begin, end, edge == (last if newest else first)), count - len(places), newest=newest
+        ).places
         if len(places) == count or (begin == first if newest else end == last):
             return Scan(places)
         now = time.monotonic()
