@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opssentinal.events.model import Actor, Context, Event, RecordedEvent, Target
@@ -76,7 +76,7 @@ def person(name: str, **fields: object) -> Event:
     return event(actor=Actor("user", f"usr_{name}", name.title(), f"{name}@example.com"), **fields)
 
 
-@patient
+@settings(patient, max_examples=15)
 @given(
     groups=st.lists(st.lists(events(), max_size=3), min_size=8, max_size=10),
     asked=st.lists(filters(), min_size=1, max_size=6),
@@ -156,12 +156,14 @@ def test_more_values_than_are_taken_down(opened: Callable[[], DuckDBStore]) -> N
     """A segment of very many actors may hold any, takes no more space for it, and keeps its other columns."""
     store = opened()
     crowd = [person(f"p{number}") for number in range(VALUES_MAX + 1)]
-    spread(store, [crowd, *[[person("alice")] for _ in range(8)]])
+    spread(store, [crowd, *[[person("alice")] for _ in range(19)], [person("bob", action="door.opened")]])
     assert found(store, "actor:usr_p7") == found(store, f"actor:P{VALUES_MAX}") == [0]
+    assert found(store, "actor:usr_alice") == list(range(1, 20))
+    assert found(store, "actor:usr_bob") == found(store, "action:door.opened") == [20]
     assert found(store, "actor:nobody") == []
     store.close()
     numbers = [segment for segment, _, _ in seen(store.path)]
-    assert numbers.count(0) == numbers.count(1)
+    assert numbers.count(0) == numbers.count(1) == numbers.count(19)
 
 
 def test_events_of_a_segment_that_is_not_complete_are_found(opened: Callable[[], DuckDBStore]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 import duckdb
@@ -60,14 +61,13 @@ class Questions:
         self._found: dict[tuple[Any, ...], list[int]] = {}
         self._folded: dict[str, Folded] = {}
         self._segments: Segments | None = None
-        self._asks_segments = True
         self._extents: dict[tuple[Any, ...], Extent] = {}
 
     def page(self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None) -> Page:
         """See SearchStore.page."""
         _check_between("limit", limit, PAGE_EVENTS_MAX)
         newest = order == "newest"
-        position = self._position()
+        position = self._position
         head = position if head is None else head
         scan = self._scan(filter, limit + 1, after, newest=newest, head=head if head < position else None)
         places = scan.places[:limit]
@@ -83,8 +83,8 @@ class Questions:
         """The first `count` places. `head` is None at the head of the index itself, beyond which nothing is: the engine is
         spared a comparison with every row."""
 
-        def conditions(part: Filter) -> list[Condition]:
-            made = alternatives_of(part, self, head=head)
+        def conditions(part: Filter, skips: bool = True) -> list[Condition]:
+            made = alternatives_of(part, self, head=head, skips=skips)
             if after is not None:
                 for each in made:
                     add_bound(each, after, newest=newest)
@@ -106,8 +106,7 @@ class Questions:
 
         def within(begin_us: int, end_us: int, is_first: bool) -> list[Condition]:
             # What is frequent is found in the first portion, sooner than where it may be.
-            self._asks_segments = not is_first
-            return conditions(filter.between(from_us(begin_us), from_us(end_us + 1)))
+            return conditions(filter.between(from_us(begin_us), from_us(end_us + 1)), skips=not is_first)
 
         return scanning.scan_in_portions(self._rows, within, (first, last), spacing_us, count, newest=newest)
 
@@ -191,16 +190,15 @@ class Questions:
 
     def segments(self, all_of: Sequence[Sequence[Trace]]) -> str:
         """See conditions.Engine."""
-        if not self._asks_segments:
-            return ""
         if self._segments is None:
-            self._segments = Segments(self._rows, self._position())
+            self._segments = Segments(self._rows, self._position)
         return self._segments.condition(all_of)
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         self._stop.check()
         return self._cursor.execute(sql, list(parameters)).fetchall()
 
+    @cached_property
     def _position(self) -> int:
         return int(self._rows("SELECT max(position) FROM meta")[0][0])
 

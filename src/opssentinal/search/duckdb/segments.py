@@ -19,6 +19,8 @@ SEGMENT_SEQS: Final = 1 << SEGMENT_BITS
 # A column of more values in a segment is only said to hold anything. Bounds `seen` to 3 bytes per event; 0.3 are usual.
 VALUES_MAX: Final = 2_048
 _ANYTHING: Final = (1 << 64) - 1
+# A column that had too many values in the segment before is counted again only now and then: that costs most where it is in vain.
+_TRIED_EVERY: Final = 16
 # A longer list of segments would leave out too little: the blocks that the engine skips are twice as long as a segment.
 _PART_MAX: Final = 0.25
 
@@ -36,15 +38,6 @@ _NUMBERS: Final = {name: number for number, name in enumerate(_VALUES)}
 DESCRIBED: Final = frozenset(_VALUES)
 
 TABLE: Final = "seen (segment UINTEGER NOT NULL, field UTINYINT NOT NULL, value UBIGINT NOT NULL)"
-# One pass over the segment: a question per column costs more to plan than to answer.
-_DESCRIBE: Final = (
-    "INSERT INTO {prefix}seen SELECT ?, x.field, "
-    f"unnest(CASE WHEN len(x.found) <= {VALUES_MAX} THEN x.found ELSE [{_ANYTHING}::UBIGINT] END) FROM (SELECT unnest(["
-    + ", ".join(f"{{{{field: {number}, found: {name}}}}}" for name, number in _NUMBERS.items())
-    + "]) AS x FROM (SELECT "
-    + ", ".join(f"list(DISTINCT {value}) AS {name}" for name, value in _VALUES.items())
-    + " FROM {prefix}event WHERE segment = ?::UINTEGER))"
-)
 
 
 class Trace(NamedTuple):
@@ -80,7 +73,26 @@ def describe(connection: duckdb.DuckDBPyConnection, position: int, catalog: str 
         [first, position >> SEGMENT_BITS],
     ).fetchall()
     for (segment,) in found:
-        connection.execute(_DESCRIBE.format(prefix=prefix), [segment, segment])
+        hopeless = set()
+        if segment % _TRIED_EVERY:
+            crowded = f"SELECT field FROM {prefix}seen WHERE segment = {segment - 1:d} AND value = {_ANYTHING}"
+            hopeless = {field for (field,) in connection.execute(crowded).fetchall()}
+        connection.execute(_taking_down(prefix, segment, hopeless))
+
+
+def _taking_down(prefix: str, segment: int, hopeless: set[int]) -> str:
+    """The SQL of one pass over a segment: a question per column would cost more to plan than to answer."""
+    anything = f"[{_ANYTHING}::UBIGINT]"
+    found = ", ".join(
+        f"{anything if number in hopeless else f'list(DISTINCT {_VALUES[name]})'} AS {name}"
+        for name, number in _NUMBERS.items()
+    )
+    columns = ", ".join(f"{{field: {number:d}, found: {name}}}" for name, number in _NUMBERS.items())
+    return (
+        f"INSERT INTO {prefix}seen SELECT {segment:d}, x.field, "
+        f"unnest(CASE WHEN len(x.found) <= {VALUES_MAX} THEN x.found ELSE {anything} END) FROM ("
+        f"SELECT unnest([{columns}]) AS x FROM (SELECT {found} FROM {prefix}event WHERE segment = {segment:d}))"
+    )
 
 
 class Segments:
