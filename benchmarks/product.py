@@ -27,6 +27,8 @@ QUERIES = {
     "absent actor": "actor=nobody",
     "frequent actor": "actor=usr_0",
     "one target": "target=incident_77",
+    "absent target": "target=nothing",
+    "absent address": "ip=198.51.100.7",
     "network": "ip=203.0.7.0/24",
     "outcome": "outcome=denied",
     "three filters": "action=login.*&actor=usr_3&outcome=failure",
