@@ -53,3 +53,21 @@ def test_questions_do_not_keep_events_out_or_off_the_disk(tmp_path: Path, monkey
         again = DuckDBStore(tmp_path / name)
         assert again.rows() == again.position == 20 * _BATCH
         again.close()
+
+
+def test_what_settles_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After settling, the file alone has everything; little is left where it is, since writing costs more than it saves."""
+    monkeypatch.setattr(engine, "_SETTLED_ROWS", _BATCH)
+    store = DuckDBStore(tmp_path / "index")
+    log = tmp_path / "index.wal"
+    store.ingest([bundle_of(many(_BATCH - 1))])
+    store.settle()
+    assert log.stat().st_size
+    store.ingest([bundle_of(many(_BATCH - 1), _BATCH - 1)])
+    store.settle()
+    assert not log.exists() or not log.stat().st_size
+    shutil.copy(tmp_path / "index", tmp_path / "crashed")
+    store.close()
+    again = DuckDBStore(tmp_path / "crashed")
+    assert again.rows() == again.position == 2 * (_BATCH - 1)
+    again.close()

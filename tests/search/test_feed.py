@@ -19,6 +19,7 @@ from opssentinal.query import Filter
 from opssentinal.search import feed
 from opssentinal.search.client import SearchClient
 from opssentinal.search.duckdb import DuckDBStore
+from opssentinal.search.duckdb import store as engine
 from opssentinal.search.feed import Feed
 from opssentinal.search.index import Index
 from opssentinal.search.interruption import Interruption
@@ -328,3 +329,18 @@ def test_exchange_that_fails_loses_nothing(tmp_path: Path) -> None:
     index.open()
     assert index.store.rows() == 10
     index.close()
+
+
+def test_the_file_is_written_when_nothing_new_comes(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that has nothing to do leaves no long log for the next start to read."""
+    monkeypatch.setattr(engine, "_SETTLED_ROWS", 100)
+    monkeypatch.setattr(feed, "SETTLES_AFTER_S", 0.2)
+    log = config.search_path.with_name(config.search_path.name + ".wal")
+    commit(many(200))
+    with running(config) as (_, client):
+        equals_ledger(client)
+        deadline = time.monotonic() + 20
+        while log.exists() and log.stat().st_size:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        equals_ledger(client)

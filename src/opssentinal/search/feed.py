@@ -26,6 +26,8 @@ from opssentinal.search.store import Corrupt, SearchStore
 
 # Events gather this long before they are brought, unless a question waits: a batch costs the same for 1 or 2,000.
 GATHER_S = 0.3
+# After so long without anything new, the index's file is written.
+SETTLES_AFTER_S = 10.0
 # A batch: large enough for the engine, small enough to stop and answer in between; with one bundle more still one statement.
 BATCH_EVENTS = 36_864
 # And of text: the engine and we hold it a few times over at once, and a batch that kills the process would come again.
@@ -64,6 +66,7 @@ class Feed:
         self._forgotten: tuple[SearchStore, int, int] | None = None
         self._new: _NewFile | None = None
         self._hold_back_at = 0.0
+        self._brought_at = 0.0
         self._reindexing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="search-feed", daemon=True)
         self.ledger_size = 0
@@ -218,6 +221,7 @@ class Feed:
             with closing(_bring_all(store)) as positions:
                 for _ in positions:
                     self._verified = store
+                    self._brought_at = time.monotonic()
                     if self._stopping:
                         return
         if self.is_rebuilding:
@@ -226,6 +230,8 @@ class Feed:
                 self._changed.notify_all()
         if not store.is_clean and self._new is None:
             self._rewrite(store)
+        elif time.monotonic() - self._brought_at > SETTLES_AFTER_S:
+            store.settle()
 
     def _forget(self, store: SearchStore, minimum_index: int) -> None:
         """Forget what was pruned, and what was held below it until now; once for each store that comes into use."""

@@ -93,6 +93,9 @@ class SearchStore(Protocol):
         Closing the generator stops after the portions that are committed. Raises what `ingest` and `read` raise.
         """
 
+    def settle(self) -> None:
+        """Write what lies in a log beside the file into the file, where it is much: nothing new has come for a while."""
+
     def forget(self, minimum_index: int, held: Sequence[int] = ()) -> int:
         """Remove the events with `seq < minimum_index` but those whose seq is in `held`; return how many.
 

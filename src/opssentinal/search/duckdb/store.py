@@ -47,6 +47,8 @@ _DAMAGE_WORDS = (
 # 40 MB of log. With half as many nearly every row is compressed twice (27 µs of processor per event instead of 17), and the file
 # keeps the room of the first time.
 _CHECKPOINT_ROWS = loading.PORTION_EVENTS
+# And this few stay there when nothing more comes.
+_SETTLED_ROWS = 10_000
 _FORCED_CHECKPOINT_ROWS = 2 * _CHECKPOINT_ROWS
 # Batches from this size on are worth a change of the number of threads, which takes a millisecond.
 _LARGE_BATCH_ROWS = 2_000
@@ -123,9 +125,13 @@ class DuckDBStore:
             self._position, self._minimum_index, self._fingerprint = self._state_after(stretch)
             self._unsaved_rows += inserted
             if self._unsaved_rows >= _CHECKPOINT_ROWS:
-                self._checkpoint()
-                self._describe_segments()
+                self._save()
         return self._position
+
+    def settle(self) -> None:
+        """See SearchStore.settle."""
+        if self._unsaved_rows >= _SETTLED_ROWS:
+            self._save()
 
     def load(self, end_seq: int, read: Read) -> Generator[int]:
         """See SearchStore.load."""
@@ -148,8 +154,7 @@ class DuckDBStore:
                         self._position, self._minimum_index, self._fingerprint = state
                         yield self._position
                 self._fold_meta()
-                self._checkpoint()
-                self._describe_segments()
+                self._save()
         except duckdb.Error as error:
             raise _ours(error) from error
 
@@ -157,7 +162,8 @@ class DuckDBStore:
         """Keep one row of those that portions have written, each with its position: the last one."""
         self._connection.execute("DELETE FROM meta WHERE position < ?", [self._position])
 
-    def _describe_segments(self) -> None:
+    def _save(self) -> None:
+        self._checkpoint()
         with self._writing() as connection:
             segments.describe(connection, self._position)
 
