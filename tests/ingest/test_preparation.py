@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -35,8 +36,9 @@ def preparers() -> Iterator[Preparers]:
 
 
 def prepared(preparers: Preparers, body: bytes, kind: str = "application/json") -> Submission:
-    """What becomes of a body."""
-    return asyncio.run(preparers.submission(KEY, body, kind, ""))
+    """What becomes of a body, asked from a loop in a thread of its own: this one may have a loop, a browser's."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(preparers.submission(KEY, body, kind, ""))).result()
 
 
 def children() -> set[int]:
