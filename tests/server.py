@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def children_of(pid: int) -> list[int]:
+    """The process ids of a process's children, whichever of its threads started them."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it has just ended, and its children are another one's
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 class ServerProcess:
@@ -161,8 +171,15 @@ class ServerProcess:
 
     def children(self) -> list[int]:
         """The process ids of the front's children, the back process among them."""
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        return children_of(self.pid)
+
+    def back(self) -> int | None:
+        """The process id of the back; None while it is being started again."""
+        for child in self.children():
+            with suppress(OSError):
+                if b"opssentinal.back" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                    return child
+        return None
 
     def api(self, path: str, token: str) -> Any:
         """GET a path of the API as JSON; fails unless it is 200."""

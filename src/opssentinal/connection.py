@@ -17,6 +17,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 HEAD_TIMEOUT_S = 20
 HEAD_BYTES_MAX = 64 * 1024
+# Bytes of framing for each of content: a chunk of one byte takes five. HEAD_BYTES_MAX more are free, also for trailers.
+FRAMING_FACTOR = 8
 # Many clients send head and body apart, a moment after each other.
 HELD_S = 1
 HELD_BYTES_MAX = 64 * 1024
@@ -41,8 +43,9 @@ class Direct(NamedTuple):
 class Connection(HttpToolsProtocol):
     """A connection that is closed if a request's head is not there HEAD_TIMEOUT_S seconds after it could begin.
 
-    That is after the connection was made or, once an answer was given, after the first byte. A head that takes more than
-    HEAD_BYTES_MAX bytes is answered 400.
+    That is after the connection was made or, once an answer was given, after the first byte. A head that is not whole after
+    HEAD_BYTES_MAX bytes more than its first piece is answered 400. So is a body whose chunks and trailers outweigh its content;
+    fields in trailers are thrown away, since they come after everything was decided that they could speak of (RFC 9110, 6.5.1).
 
     `direct`, if given, is offered what it is for: requests of HTTP/1.1 that leave the connection open, wait for no other and
     are whole within HELD_S seconds and HELD_BYTES_MAX bytes of body. All others go over ASGI, whose application bounds the
@@ -51,6 +54,9 @@ class Connection(HttpToolsProtocol):
 
     _is_in_head = False
     _head_bytes = 0
+    _is_in_body = False
+    _body_bytes = 0
+    _framing_bytes = 0  # of the body that comes: what was received for it and is not its content
     _head_timer: TimerHandle | None = None
     # The body so far of a request that has not been started, since it may go the direct way; None where there is none.
     _held: bytearray | None = None
@@ -83,18 +89,26 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note that a head has begun. What ASGI is told of it is made where it is needed, in `_start`."""
         self._is_in_head = True
+        self._head_bytes = self._body_bytes = self._framing_bytes = 0
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         """Note that the head is there, and start the request unless it may go the direct way."""
-        self._is_in_head = False
+        self._is_in_head, self._is_in_body = False, True
         if self._may_go_direct():
             self._held = bytearray()
         else:
             self._start()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field of the head; one of a trailer is nothing to anybody."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
     def on_body(self, body: bytes) -> None:
         """Keep the body, or hand it to the request that has been started."""
+        self._body_bytes += len(body)
+        self._framing_bytes -= len(body)
         if self._held is None:
             super().on_body(body)
             return
@@ -104,6 +118,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Let a whole request go the direct way, if it is taken there."""
+        self._is_in_body = False
         if self._held is not None and self._direct is not None:
             before, exchange = self.cycle, _Exchange(self)
             self.cycle = exchange  # type: ignore[assignment]  # it has all that is asked of it here
@@ -117,7 +132,12 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse, and wait for the rest of what is not whole; most requests come in one piece and need no timer."""
         self._idle_since = None
+        was_in_head, self._framing_bytes = self._is_in_head, self._framing_bytes + len(data)
+        before = self.cycle
         super().data_received(data)
+        if self._is_in_body and self._framing_bytes > HEAD_BYTES_MAX + FRAMING_FACTOR * self._body_bytes:
+            self._take_held()
+            self.send_400_response("The body of the request is framed in too many bytes.")
         if self.transport.is_closing():
             self._stop_waiting()
             self._take_held()
@@ -125,8 +145,9 @@ class Connection(HttpToolsProtocol):
             self._stop_waiting()
             if self._held_timer is None:
                 self._held_timer = self.loop.call_later(HELD_S, self._start_held)
-        elif self._is_in_head or self.cycle is None or self.cycle.response_complete:
-            self._head_bytes += len(data)
+        elif self._is_in_head or (self.cycle is before and (before is None or before.response_complete)):
+            # In a head, or in what goes before one. Another cycle is a request of this very piece, which is answered already.
+            self._head_bytes += len(data) if was_in_head else 0
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.send_400_response("The head of the request is too large.")
             self._wait_for_head()

@@ -140,8 +140,7 @@ def test_faults_anywhere_under_load(subject: Subject) -> None:
         for number in range(FAULTS):
             call = chance.choice(("fsync", "pwrite64", "ftruncate,unlink", "openat"))
             error = chance.choice(("EIO", "ENOSPC"))
-            back = subject.server.children()  # none while it is being started again
-            victim = back[0] if number % 2 and back else subject.server.pid
+            victim = (subject.server.back() if number % 2 else None) or subject.server.pid
             with (
                 suppress(ProcessLookupError),  # the back has just ended of the fault before
                 injection.failing(victim, call, error, str(chance.randint(1, 40)), follow=True),
@@ -182,7 +181,8 @@ def _export(server: ServerProcess, key: str, call: str, error: str) -> dict[str,
     """Ask for an export while the first `call` of each thread of the back fails; return how it ended."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     body = json.dumps({"format": "csv", "filter": {"action": "disk.tested"}}).encode()
-    (back,) = server.children()
+    back = server.back()
+    assert back is not None
     with injection.failing(back, call, error, "1", follow=True) if error else nullcontext():
         status, answer = server.request("POST", "/api/v1/exports", body, headers)
         assert status == 202, answer

@@ -7,14 +7,17 @@ import random
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.crash.checks import check_everything
 from tests.crash.clients import Acknowledged, Client
+from tests.crash.conftest import Subject
 from tests.server import ServerProcess
 
 # How many times the server is killed; KILLS in the shell asks for more, as a long run does.
 KILLS = int(os.environ.get("KILLS", "4"))
+HELPER_KILLS = 2 * KILLS
 
 
 def test_acknowledged_events_survive(tmp_path: Path) -> None:
@@ -43,6 +46,19 @@ def test_acknowledged_events_survive(tmp_path: Path) -> None:
         check_everything(server, read, acknowledged)
     finally:
         server.stop()
+
+
+def test_helpers_are_killed_and_stand_still(subject: Subject) -> None:
+    """What prepares batches is killed or stopped again and again under load: others take its place, and nothing is lost."""
+    server, chance = subject.server, random.Random(5)
+    with subject.load():
+        for number in range(HELPER_KILLS):
+            time.sleep(chance.uniform(0.3, 1.0))
+            for helper in set(server.children()) - {server.back()}:
+                with suppress(ProcessLookupError):
+                    os.kill(helper, signal.SIGSTOP if number % 4 == 3 else signal.SIGKILL)
+    assert len(subject.acknowledged.seqs) > 200
+    subject.check()
 
 
 def test_the_back_is_started_again(tmp_path: Path) -> None:

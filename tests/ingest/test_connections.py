@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 import time
@@ -59,6 +60,10 @@ class Wire:
         return Answer(
             status, headers, json.loads(content) if "json" in headers.get("content-type", "json") else content
         )
+
+    def answer_waits(self) -> bool:
+        """Whether the server has said more than was asked for."""
+        return bool(select.select([self._socket], [], [], 0.05)[0])
 
     def is_closed(self) -> bool:
         """Wait for the server's next word, and tell whether it is the end."""
@@ -288,3 +293,80 @@ def test_a_fault_of_ours_is_500(wire: Wire, monkeypatch: pytest.MonkeyPatch, cap
     wire.send(wire.message("found"))
     assert wire.answer().status == 201
     assert messages() == ["found"]
+
+
+def test_fields_of_a_trailer_are_nothing(wire: Wire) -> None:
+    """What comes after the body decides nothing: neither who sends, nor what the body is."""
+    body = json.dumps(event(message="chunked")).encode()
+    chunked = b"%x\r\n%b\r\n0\r\n" % (len(body), body)
+    trailer = (
+        b"Authorization: Bearer nobody\r\nContent-Type: text/plain\r\nContent-Encoding: br\r\nX-Request-Id: t\r\n\r\n"
+    )
+    head = wire.request(b"", "Transfer-Encoding: chunked", "X-Request-Id: h", length=False)
+    for pieces in ([head + chunked + trailer], [head, chunked, trailer]):
+        for piece in pieces:
+            wire.send(piece)
+            time.sleep(0.05)
+        answer = wire.answer()
+        assert (answer.status, answer.headers["x-request-id"]) == (201, "h")
+    assert messages() == ["chunked", "chunked"]
+
+
+def test_a_trailer_opens_no_door(wire: Wire) -> None:
+    """A request without a key does not get one from its trailer."""
+    body = json.dumps(event()).encode()
+    token, wire.token = wire.token, "nobody"
+    head = wire.request(b"", "Transfer-Encoding: chunked", length=False)
+    wire.send(head + b"%x\r\n%b\r\n0\r\nAuthorization: Bearer %b\r\n\r\n" % (len(body), body, token.encode()))
+    assert wire.answer().status == 401
+    assert messages() == []
+
+
+@pytest.mark.parametrize("filler", [b"x: " + b"y" * 1_000 + b"\r\n", b"z" * 1_000], ids=["fields", "one field"])
+def test_a_trailer_without_end_is_refused(wire: Wire, filler: bytes) -> None:
+    """It is given up soon after 64 KiB, whether or not the key is good."""
+    wire.send(wire.request(b"", "Transfer-Encoding: chunked", length=False) + b"2\r\n[]\r\n0\r\nx: y\r\na")
+    sent = 0
+    with pytest.raises(OSError):
+        while sent < 8 << 20:
+            wire.send(filler * 20)
+            sent += 20 * len(filler)
+    assert sent < 8 << 20
+
+
+def test_many_refusals_are_that_many_answers(wire: Wire) -> None:
+    """Requests that are refused at once leave the connection as it was, however many bytes they were in all."""
+    wrong = b'[{"action": 1, "pad": "%b"}' % (b"x" * 15_000)  # no end
+    for _ in range(12):
+        wire.send(wire.request(wrong))
+        assert (wire.answer().status, wire.answer_waits()) == (400, False)
+    token, wire.token = wire.token, "nobody"
+    for _ in range(400):
+        wire.send(wire.message("refused"))
+    assert [wire.answer().status for _ in range(400)] == [401] * 400
+    wire.token = token
+    wire.send(wire.message("taken"))
+    assert wire.answer().status == 201
+    assert messages() == ["taken"]
+
+
+def test_a_connection_waits_after_a_refusal_as_after_a_success(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short time for a head begins with its first byte, not with the answer before."""
+    monkeypatch.setattr(connection, "HEAD_TIMEOUT_S", 0.3)
+    for _ in range(2):
+        wire.send(wire.request(b"["))
+        assert wire.answer().status == 400
+        time.sleep(0.8)
+    wire.send(wire.message("taken"))
+    assert wire.answer().status == 201
+
+
+def test_bodies_are_bounded_together(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on its way in all has a bound, beyond which callers come later; it is free again after each answer."""
+    batch = [event(message="x" * 1_000) for _ in range(30)]
+    monkeypatch.setattr("opssentinal.ingest.app.BODIES_BYTES_MAX", 20_000)
+    for _ in range(3):
+        answer = client.post(batch)
+        assert (answer.status, answer.body["code"], answer.headers["Retry-After"]) == (503, "overloaded", "1")
+        assert client.post([event(message="y" * 1_000) for _ in range(17)]).status == 201
+    assert len(sent_events()) == 51

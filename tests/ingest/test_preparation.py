@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,10 +18,11 @@ import pytest
 
 from opssentinal.apikeys.principal import EVENTS_WRITE, KeyPrincipal
 from opssentinal.errors import InvalidInput, UnsupportedMediaType
+from opssentinal.ingest import preparation
 from opssentinal.ingest.body import split
 from opssentinal.ingest.operation import Submission
 from opssentinal.ingest.preparation import Preparers
-from tests.server import ServerProcess
+from tests.server import ServerProcess, children_of
 
 from .conftest import Client, event, sent_events
 
@@ -43,8 +45,7 @@ def prepared(preparers: Preparers, body: bytes, kind: str = "application/json") 
 
 def children() -> set[int]:
     """The processes that this one has started."""
-    tasks = Path("/proc/self/task").iterdir()
-    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+    return set(children_of(os.getpid()))
 
 
 def test_it_is_what_is_made_here(preparers: Preparers) -> None:
@@ -86,6 +87,33 @@ def test_a_killed_process_is_replaced(preparers: Preparers) -> None:
             threading.Timer(delay_s, os.kill, (pid, signal.SIGKILL)).start()
         assert len(prepared(preparers, body)) == 1_000
         time.sleep(0.01)  # until the timer has fired
+
+
+def test_a_process_that_does_not_answer_is_replaced(preparers: Preparers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that stands still costs its time limit, also in the middle of a body that fills the pipe, and is killed."""
+    monkeypatch.setattr(preparation, "ANSWER_TIMEOUT_S", 1)
+    before = children()
+    for body in (b"[{}]", b"[" + b" " * (4 << 20) + b"]"):
+        with suppress(InvalidInput):
+            prepared(preparers, body)
+        [pid] = children() - before
+        os.kill(pid, signal.SIGSTOP)
+        with suppress(InvalidInput):
+            prepared(preparers, body)
+        [other] = children() - before
+        assert other != pid
+
+
+def test_a_process_that_does_not_end_is_killed(preparers: Preparers) -> None:
+    """Closing waits a moment, and no longer."""
+    before = children()
+    prepared(preparers, b"[{}]")
+    [pid] = children() - before
+    os.kill(pid, signal.SIGSTOP)
+    started = time.monotonic()
+    preparers.close()
+    assert time.monotonic() - started < 10
+    assert children() == before
 
 
 def test_processes_end_with_us(preparers: Preparers) -> None:

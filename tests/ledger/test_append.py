@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from opssentinal.errors import IntegrityError, NotFound
+from opssentinal.events.model import Context
 from opssentinal.ledger.append import append
 from opssentinal.ledger.reader import bundles_after, find_by_id, head, newest, read_event, read_range
 from tests.ledger.conftest import NOW_US, commit, make_event, uuid
@@ -58,6 +59,14 @@ def test_an_id_is_recorded_once(ledger: Check) -> None:
         (2, "duplicate"),
     ]
     assert head().size == 3
+
+
+def test_the_same_event_by_two_keys_is_a_duplicate(ledger: Check) -> None:
+    """Which key sent it is nothing an event says, in one commit as in two."""
+    one, other = (make_event(1, id=uuid(1), context=Context(ip="10.0.0.1", api_key=key)) for key in ("ak_1", "ak_2"))
+    assert [receipt.status for receipt in commit([one, other])] == ["accepted", "duplicate"]
+    assert [receipt.status for receipt in commit([other])] == ["duplicate"]
+    ledger()
 
 
 def test_an_id_belongs_to_its_source(ledger: Check) -> None:

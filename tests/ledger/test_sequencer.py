@@ -74,6 +74,15 @@ def test_callers_who_come_in_numbers_share_commits(
     ledger()
 
 
+def test_an_event_that_cannot_be_encoded_ends_nothing(sequencer: Sequencer, ledger: Check) -> None:
+    """Whoever submits what no decoder let through is refused; everybody after goes on."""
+    with pytest.raises(Unavailable):
+        sequencer.submit([make_event(1, metadata={"no": object()})]).result(30)
+    assert sequencer.submit([make_event(2)]).result(30)[0].seq == 0
+    assert sequencer.health().damage is None
+    ledger()
+
+
 def test_stop_writes_what_waits(ledger: Check) -> None:
     """What was submitted before the stop is recorded; what comes after is refused."""
     sequencer = Sequencer(1000)

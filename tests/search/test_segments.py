@@ -235,3 +235,15 @@ def test_a_clock_that_is_centuries_ahead_hides_nothing(opened: Callable[[], Duck
         wanted = newest_first(matching(recorded, parse(query)))
         assert all_pages(store, parse(query), 2) == wanted
         assert all_pages(store, parse(query), 2, "oldest") == wanted[::-1]
+
+
+def test_the_last_address_is_one_like_others(opened: Callable[[], DuckDBStore]) -> None:
+    """Its halves are the largest numbers there are, which stand for nothing else."""
+    store = opened()
+    last = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+    groups = [[event(context=Context(ip=ip))] for ip in (last, *(f"10.0.0.{n}" for n in range(8)))]
+    recorded = spread(store, groups)
+    for address, place in ((last, 0), ("10.0.0.3", 4)):
+        assert store.page(parse(f"ip:{address}"), 10, None, "newest", None, GO).events == [recorded[place]]
+    told = store._connection.execute("SELECT count(*) FROM seen WHERE value IS NULL").fetchone()
+    assert told == (0,)

@@ -250,6 +250,13 @@ def same_content(submitted: Event, recorded: Any) -> bool:
     )
 
 
+def is_same(one: Event, other: Event) -> bool:
+    """Whether two submitted events say the same, whichever key sent them."""
+    return msgspec.structs.replace(one, context=_told(one.context)) == msgspec.structs.replace(
+        other, context=_told(other.context)
+    )
+
+
 def _told(context: Context) -> Context:
     """The context without what the server adds, which may differ when another key sends the event again."""
     return msgspec.structs.replace(context, api_key=None) if context.api_key else context

@@ -28,7 +28,7 @@ from opssentinal.apikeys.authentication import (
 from opssentinal.apikeys.denial import record_denial
 from opssentinal.apikeys.principal import EVENTS_WRITE, KeyPrincipal
 from opssentinal.apikeys.rate import RateLimit
-from opssentinal.errors import Forbidden, OpsSentinalError, Unauthenticated, Unavailable
+from opssentinal.errors import Forbidden, OpsSentinalError, Overloaded, Unauthenticated, Unavailable
 from opssentinal.events.encoding import Drafts
 from opssentinal.events.model import Context, Event
 from opssentinal.formats.problem import PROBLEM_TYPE, problem_json, retry_after_s
@@ -51,6 +51,8 @@ T = TypeVar("T")
 # Bodies over this are decoded in another process: handing them over costs less, and no batch holds up the loop for all.
 _INLINE_BYTES_MAX = 16 * 1024
 BODY_TIMEOUT_S = 30
+# Of all requests together, from their first byte until their answer; further ones get 503. The helpers hold as much again.
+BODIES_BYTES_MAX = 64 * 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}", re.ASCII)
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class IngestApp:
         self._sequencer = sequencer
         self._limit = limit or RateLimit("events", settings.CONFIG.ingest_events_per_minute)
         self._policy = self._limit.policy.encode()
+        self._bodies_bytes = 0
         self._arrivals: Arrivals[list[Receipt]] | None = None  # of the loop that serves us, known at the first request
         # Key look-ups, and what is written about keys: one thread keeps one database connection, and both are rare.
         self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="ingest-keys")
@@ -98,11 +101,12 @@ class IngestApp:
         """Answer one request."""
         headers: Headers = dict(scope["headers"])
         reply = _Reply(headers)
+        parts: list[bytes] = []
         try:
             principal = await self._principal(scope, headers)
-            body = await _whole_body(headers, receive)
-            if body is None:
+            if not await self._has_come(headers, receive, parts):
                 return  # the client has gone; half a body is no body
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
             if _is_small(headers, body):
                 submission = Submission(split(body, *_form(headers)), principal)
             else:
@@ -111,6 +115,8 @@ class IngestApp:
             status, extra, content = reply.success(*submission.answer(receipts))
         except Exception as error:  # noqa: BLE001 - logged where it becomes an answer, here and below
             status, extra, content = reply.failure(error)
+        finally:
+            self._bodies_bytes -= sum(map(len, parts))
         await send({"type": "http.response.start", "status": status, "headers": extra})
         await send({"type": "http.response.body", "body": content})
 
@@ -140,6 +146,33 @@ class IngestApp:
             answer(*settled)
 
         self._arrivals_here().call(receipts, settle)
+        return True
+
+    async def _has_come(self, headers: Headers, receive: Receive, parts: list[bytes]) -> bool:
+        """Whether the client has sent the whole body, which is received into `parts`.
+
+        Raises TooLarge as soon as that is certain, and Overloaded while others are on their way with as much as may be.
+        """
+        announced = headers.get(b"content-length")
+        if announced is not None and int(announced) > BODY_BYTES_MAX:
+            raise too_large()  # before any of it is received, so that `Expect: 100-continue` spares the client sending it
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                length, is_whole = 0, False
+                while not is_whole:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return False
+                    parts.append(part := message.get("body", b""))
+                    length += len(part)
+                    self._bodies_bytes += len(part)
+                    if length > BODY_BYTES_MAX:
+                        raise too_large()
+                    if self._bodies_bytes > BODIES_BYTES_MAX:
+                        raise Overloaded("Too many large requests are on their way.", retry_after_s=1)
+                    is_whole = not message.get("more_body")
+        except TimeoutError as error:
+            raise TooSlow(f"The body took longer than {BODY_TIMEOUT_S} s to arrive.") from error
         return True
 
     async def _principal(self, scope: Scope, headers: Headers) -> KeyPrincipal:
@@ -262,32 +295,6 @@ def _record_denial(principal: KeyPrincipal, refused: Forbidden, scope: Scope, he
         record_denial(principal, refused, context, method=scope["method"], path=scope["path"], scope=wanted)
     except DatabaseError as error:
         raise Unavailable("The database does not answer.", hint="Try again.") from error
-
-
-async def _whole_body(headers: Headers, receive: Receive) -> bytes | None:
-    """The whole body, or None if the client goes before it has sent it. Raises TooLarge as soon as that is certain."""
-    announced = headers.get(b"content-length")
-    if announced is not None and int(announced) > BODY_BYTES_MAX:
-        raise too_large()  # before any of it is received, so that `Expect: 100-continue` spares the client sending it
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await _received(receive)
-    except TimeoutError as error:
-        raise TooSlow(f"The body took longer than {BODY_TIMEOUT_S} s to arrive.") from error
-
-
-async def _received(receive: Receive) -> bytes | None:
-    parts, length, is_whole = [], 0, False
-    while not is_whole:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        parts.append(message.get("body", b""))
-        length += len(parts[-1])
-        if length > BODY_BYTES_MAX:
-            raise too_large()
-        is_whole = not message.get("more_body")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _client_ip(scope: Scope) -> str | None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -22,6 +25,10 @@ from opssentinal.errors import OpsSentinalError, Unavailable
 from opssentinal.ingest.body import split
 from opssentinal.ingest.operation import Submission
 
+# A body takes a fraction of a second. Twice this, since it is tried twice, is less than a server that stops waits for its requests.
+ANSWER_TIMEOUT_S = 6
+_END_TIMEOUT_S = 2
+
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +41,7 @@ class Fault(NamedTuple):
 class Preparers:
     """At most `count` processes that turn bodies into submissions, each with a thread here that waits for its answers.
 
-    A process is started when a body comes for it, and again where it has ended; it ends when we do. Call `close()` when no
+    A process is started when a body comes for it, and again where it has ended or does not answer; it ends when we do. Call `close()` when no
     body can come any more.
     """
 
@@ -52,7 +59,7 @@ class Preparers:
 
     def close(self) -> None:
         """Wait for what is being prepared and end the processes."""
-        self._threads.shutdown()
+        self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
             process.close()
 
@@ -64,7 +71,7 @@ class Preparers:
                 break
             except (EOFError, OSError) as error:
                 self._forget_process()
-                log.error("A process that prepares batches ended or could not be started: %r", error)
+                log.error("A process that prepares batches ended, did not answer or could not be started: %r", error)
                 if is_last:
                     raise Unavailable("Batches cannot be prepared at the moment.", hint="Try again.") from error
         if isinstance(answer, Submission):
@@ -93,6 +100,10 @@ class _Process:
 
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
+        # A process that neither reads nor writes is an OSError here, like one that has ended.
+        with socket.socket(fileno=os.dup(self._connection.fileno())) as ours:
+            for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+                ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", ANSWER_TIMEOUT_S, 0))
         with theirs:
             # A session of its own: Ctrl-C reaches us alone, and its end is the end of the connection.
             self._process = subprocess.Popen(
@@ -102,13 +113,17 @@ class _Process:
             )
 
     def ask(self, question: tuple[object, ...]) -> object:
-        """Raises EOFError or OSError where the process has ended."""
+        """Raises EOFError or OSError where the process has ended or does not answer; then it is of no more use."""
         self._connection.send(question)
         return self._connection.recv()
 
     def close(self) -> None:
         self._connection.close()
-        self._process.wait()
+        try:
+            self._process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def _prepared(

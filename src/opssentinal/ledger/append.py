@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from opssentinal.errors import IntegrityError
-from opssentinal.events.decoding import same_content
+from opssentinal.events.decoding import is_same, same_content
 from opssentinal.events.encoding import Drafts, draft
 from opssentinal.events.model import Event
 from opssentinal.ledger import event_ids, tiles
@@ -86,7 +86,7 @@ def _without_repeats(cursor: Any, drafts: Drafts, size: int) -> tuple[Drafts, li
                 continue
             first = pending.get((source, id_))
             if first is not None:
-                same = event == events[fresh[first]]
+                same = is_same(event, events[fresh[first]])
                 receipts.append(Receipt(str(id_), size + first, "duplicate" if same else "conflict"))
                 continue
             pending[source, id_] = len(fresh)

@@ -184,14 +184,15 @@ class Sequencer:
             time.sleep(_GATHER_STEP_S)
 
     def _commit(self, batch: list[_Submission]) -> None:
-        events = _drafts_of(batch)
         receipts: list[Receipt] = []
+        count = sum(len(submission.events) for submission in batch)
         try:
+            events = _drafts_of(batch)
             try:
                 with transaction.atomic(durable=True):
                     receipts = append(events)
             except DatabaseFault as error:
-                log.error("A commit of %d events failed: %s", len(events), error)
+                log.error("A commit of %d events failed: %s", count, error)
                 connection.close()
                 if not self._did_happen(receipts, error):
                     raise _cannot_write(error) from error
@@ -201,7 +202,7 @@ class Sequencer:
             return
         except Exception as error:
             # A fault of ours in one batch must not end the thread, on which every caller waits.
-            log.exception("A commit of %d events failed", len(events))
+            log.exception("A commit of %d events failed", count)
             code = "outcome_unknown" if receipts else None
             self._refuse(batch, Unavailable(f"The events could not be written: {type(error).__name__}.", code=code))
             return

@@ -216,7 +216,9 @@ class Feed:
         self._forget(store, head.minimum_index)
         if store is not self._verified:
             behind = head.size - store.position
-            self.is_rebuilding = behind > REBUILDING_EVENTS
+            with self._changed:
+                self.is_rebuilding = behind > REBUILDING_EVENTS
+                self._changed.notify_all()  # nobody waits for an index that is being rebuilt
         if store.position < head.size or store is not self._verified:
             with closing(_bring_all(store)) as positions:
                 for _ in positions:

@@ -16,9 +16,8 @@ import duckdb
 
 SEGMENT_BITS: Final = 16
 SEGMENT_SEQS: Final = 1 << SEGMENT_BITS
-# A column of more values in a segment is only said to hold anything. Bounds `seen` to 3 bytes per event; 0.3 are usual.
+# A column of more values in a segment is only said to hold anything, by NULL. Bounds `seen` to 3 bytes per event; 0.3 are usual.
 VALUES_MAX: Final = 2_048
-_ANYTHING: Final = (1 << 64) - 1
 # A column that had too many values in the segment before is counted again only now and then: that costs most where it is in vain.
 _TRIED_EVERY: Final = 16
 # A longer list of segments would leave out too little: the blocks that the engine skips are twice as long as a segment.
@@ -37,7 +36,7 @@ _VALUES: Final[dict[str, str]] = {
 _NUMBERS: Final = {name: number for number, name in enumerate(_VALUES)}
 DESCRIBED: Final = frozenset(_VALUES)
 
-TABLE: Final = "seen (segment UINTEGER NOT NULL, field UTINYINT NOT NULL, value UBIGINT NOT NULL)"
+TABLE: Final = "seen (segment UINTEGER NOT NULL, field UTINYINT NOT NULL, value UBIGINT)"
 
 
 class Trace(NamedTuple):
@@ -75,14 +74,14 @@ def describe(connection: duckdb.DuckDBPyConnection, position: int, catalog: str 
     for (segment,) in found:
         hopeless = set()
         if segment % _TRIED_EVERY:
-            crowded = f"SELECT field FROM {prefix}seen WHERE segment = {segment - 1:d} AND value = {_ANYTHING}"
+            crowded = f"SELECT field FROM {prefix}seen WHERE segment = {segment - 1:d} AND value IS NULL"
             hopeless = {field for (field,) in connection.execute(crowded).fetchall()}
         connection.execute(_taking_down(prefix, segment, hopeless))
 
 
 def _taking_down(prefix: str, segment: int, hopeless: set[int]) -> str:
     """The SQL of one pass over a segment: a question per column would cost more to plan than to answer."""
-    anything = f"[{_ANYTHING}::UBIGINT]"
+    anything = "[NULL::UBIGINT]"
     found = ", ".join(
         f"{anything if number in hopeless else f'list(DISTINCT {_VALUES[name]})'} AS {name}"
         for name, number in _NUMBERS.items()
@@ -120,7 +119,7 @@ class Segments:
         if trace not in self._asked:
             fields = ", ".join(f"{_NUMBERS[column]:d}" for column in trace.columns)
             rows = self._rows(
-                f"SELECT DISTINCT segment FROM seen WHERE field IN ({fields}) AND ({trace.test} OR value = {_ANYTHING})",
+                f"SELECT DISTINCT segment FROM seen WHERE field IN ({fields}) AND ({trace.test} OR value IS NULL)",
                 trace.parameters,
             )
             self._asked[trace] = frozenset(segment for (segment,) in rows)
