@@ -84,10 +84,12 @@ def layout() -> str:
 def attach(connection: duckdb.DuckDBPyConnection, path: Path, catalog: str) -> None:
     """Open the index file at `path`, made where there is none, as `catalog`.
 
-    With the engine's write-ahead log: without it (RECOVERY_MODE no_wal_writes, as of 1.5.6) the process crashes now and then.
+    With the engine's write-ahead log: without it (RECOVERY_MODE no_wal_writes, as of 1.5.6) the process crashes now and then. In
+    its newest format: the one that every version reads does not compress a column with any text over 4 KB in it, and real
+    events of 1,400 bytes take 1,900 bytes there instead of 650.
     """
     name = str(path).replace("'", "''")
-    connection.execute(f"ATTACH '{name}' AS {catalog}")
+    connection.execute(f"ATTACH '{name}' AS {catalog} (STORAGE_VERSION 'latest')")
 
 
 def create(connection: duckdb.DuckDBPyConnection, catalog: str = "") -> None:
