@@ -82,7 +82,8 @@ def write_results(measured: Sequence[Measured], argv: str) -> None:
         (
             f"Written by `./scripts/bench {argv}` on {time.strftime('%Y-%m-%d')}: {platform.machine()}, {os.cpu_count()} cores, "
             f"Python {platform.python_version()}, {_memory_gb():.0f} GB, fsync {fsync_ms(Path(tempfile.gettempdir())):.2f} ms. "
-            "Load generator, server and search share the machine; PostgreSQL was measured in the same run, before."
+            "Load generator, server and search share the machine"
+            + ("; PostgreSQL was measured in the same run, before." if any(theirs for *_, theirs in measured) else ".")
         ),
     ]
     for corpus, stages, theirs in measured:
