@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.server import REPOSITORY, ServerProcess
 
@@ -109,6 +110,12 @@ def check_accessible(page: Page) -> None:
 
 
 def keep(page: Page, name: str) -> None:
-    """Save a screenshot for a person to look at."""
+    """Save a screenshot for a person to look at. On a busy machine the browser sometimes cannot take one at the first go."""
     RESULTS.mkdir(exist_ok=True)
-    page.screenshot(path=Path(RESULTS) / f"{name}.png")
+    for is_last in (False, False, True):
+        try:
+            page.screenshot(path=Path(RESULTS) / f"{name}.png")
+            return
+        except PlaywrightError:
+            if is_last:
+                raise
