@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import select
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from opssentinal import connection
 from opssentinal.apikeys import authentication
 from opssentinal.ingest.app import IngestApp
 from opssentinal.ledger.sequencer import Sequencer
+from tests.ledger.conftest import commits_held
 
 from .conftest import Answer, Client, event, sent_events
 
@@ -89,21 +88,6 @@ def messages() -> list[str | None]:
     return [recorded.message for recorded in sent_events()][1:]
 
 
-@contextmanager
-def commits_held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Let no commit begin until the end of the block; the event tells that one would."""
-    may_commit, committing, commit = threading.Event(), threading.Event(), Sequencer._commit
-
-    def held(self: Sequencer, batch: Any) -> None:
-        committing.set()
-        assert may_commit.wait(20)
-        commit(self, batch)
-
-    monkeypatch.setattr(Sequencer, "_commit", held)
-    yield committing
-    may_commit.set()
-
-
 def test_one_connection_serves_many_requests(wire: Wire) -> None:
     """A connection stays open, and every answer has the headers that the documents promise."""
     for number in range(3):
@@ -115,12 +99,9 @@ def test_one_connection_serves_many_requests(wire: Wire) -> None:
     assert messages() == ["0", "1", "2"]
 
 
-def test_a_small_request_needs_no_asgi(
-    client: Client, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize("serve", ["direct"], indirect=True)
+def test_a_small_request_needs_no_asgi(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose key is known goes the direct way, be its head and body sent together or apart."""
-    if "asgi" in request.node.name:
-        pytest.skip("there is no direct way here")
     monkeypatch.setattr(authentication, "CACHE_S", 60)
     assert client.post(event(message="first")).status == 201
     wire = Wire(client)
@@ -323,8 +304,10 @@ def test_a_trailer_opens_no_door(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("filler", [b"x: " + b"y" * 1_000 + b"\r\n", b"z" * 1_000], ids=["fields", "one field"])
-def test_a_trailer_without_end_is_refused(wire: Wire, filler: bytes) -> None:
+@pytest.mark.parametrize("is_known", [True, False], ids=["with a key", "without"])
+def test_a_trailer_without_end_is_refused(wire: Wire, filler: bytes, is_known: bool) -> None:
     """It is given up soon after 64 KiB, whether or not the key is good."""
+    wire.token = wire.token if is_known else "nobody"
     wire.send(wire.request(b"", "Transfer-Encoding: chunked", length=False) + b"2\r\n[]\r\n0\r\nx: y\r\na")
     sent = 0
     with pytest.raises(OSError):

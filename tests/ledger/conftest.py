@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -16,6 +18,7 @@ from opssentinal.ledger.append import append
 from opssentinal.ledger.fsck import fsck
 from opssentinal.ledger.reader import head, read_range
 from opssentinal.ledger.receipts import Receipt
+from opssentinal.ledger.sequencer import Sequencer
 
 NOW_US = 1_790_000_000_000_000
 
@@ -95,3 +98,18 @@ def reset_head() -> None:
             cursor.execute(f"DELETE FROM {table}")
         cursor.execute("UPDATE ledger_held_total SET events = 0, released = 0")
         cursor.execute("INSERT INTO ledger_head VALUES (1, 0, %s, %s, 0, 0)", [EMPTY_ROOT, b""])
+
+
+@contextmanager
+def commits_held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let no commit of a sequencer begin until the end of the block; the event tells that one would."""
+    may_commit, committing, commit = threading.Event(), threading.Event(), Sequencer._commit
+
+    def held(self: Sequencer, batch: Any) -> None:
+        committing.set()
+        assert may_commit.wait(20)
+        commit(self, batch)
+
+    monkeypatch.setattr(Sequencer, "_commit", held)
+    yield committing
+    may_commit.set()

@@ -15,7 +15,7 @@ from opssentinal.errors import IntegrityError, Overloaded, Unavailable
 from opssentinal.ledger.reader import bundles_after, head, read_event
 from opssentinal.ledger.recording import recording
 from opssentinal.ledger.sequencer import Sequencer
-from tests.ledger.conftest import make_event, uuid
+from tests.ledger.conftest import commits_held, make_event, uuid
 
 Check = Callable[[], None]
 
@@ -53,18 +53,10 @@ def test_callers_who_come_in_numbers_share_commits(
 ) -> None:
     """After a commit that served several callers, those who come one by one are waited for; one alone is not."""
     monkeypatch.setattr("opssentinal.ledger.sequencer._GATHER_STEP_S", 0.5)
-    may_commit, committing, commit = threading.Event(), threading.Event(), Sequencer._commit
-
-    def held(self: Sequencer, batch: Any) -> None:
-        committing.set()
-        assert may_commit.wait(20)
-        commit(self, batch)
-
-    monkeypatch.setattr(Sequencer, "_commit", held)
-    alone = sequencer.submit([make_event(0)])
-    assert committing.wait(20)
-    together = [sequencer.submit([make_event(n)]) for n in (1, 2)]
-    may_commit.set()
+    with commits_held(monkeypatch) as committing:
+        alone = sequencer.submit([make_event(0)])
+        assert committing.wait(20)
+        together = [sequencer.submit([make_event(n)]) for n in (1, 2)]
     assert [future.result(30)[0].seq for future in (alone, *together)] == [0, 1, 2]
     following = [sequencer.submit([make_event(3)])]
     time.sleep(0.1)

@@ -108,10 +108,11 @@ class IngestApp:
                 return  # the client has gone; half a body is no body
             body = parts[0] if len(parts) == 1 else b"".join(parts)
             if _is_small(headers, body):
-                submission = Submission(split(body, *_form(headers)), principal)
+                submission = self._decoded(principal, headers, body, reply)
             else:
                 submission = await self._preparers.submission(principal, body, *_form(headers))
-            receipts = await self._arrivals_here().waiter(self._submit(submission, principal, reply))
+                self._spend(principal, len(submission), reply)
+            receipts = await self._arrivals_here().waiter(self._submit(submission))
             status, extra, content = reply.success(*submission.answer(receipts))
         except Exception as error:  # noqa: BLE001 - logged where it becomes an answer, here and below
             status, extra, content = reply.failure(error)
@@ -132,8 +133,8 @@ class IngestApp:
             principal = _principal_at_hand(headers) if _is_small(headers, body) else None
             if principal is None:
                 return False
-            submission = Submission(split(body, *_form(headers)), principal)
-            receipts = self._submit(submission, principal, reply)
+            submission = self._decoded(principal, headers, body, reply)
+            receipts = self._submit(submission)
         except Exception as error:  # noqa: BLE001
             answer(*reply.failure(error))
             return True
@@ -199,9 +200,17 @@ class IngestApp:
         """Do what asks the database about a key, or writes about it, in the thread that there is for it."""
         return await asyncio.get_running_loop().run_in_executor(self._look_ups, _connected, act, *arguments)
 
-    def _submit(self, submission: Submission, principal: KeyPrincipal, reply: _Reply) -> Future[list[Receipt]]:
-        budget = self._limit.take(principal.id, len(submission))
+    def _decoded(self, principal: KeyPrincipal, headers: Headers, body: bytes, reply: _Reply) -> Submission:
+        """A small body's events, once the key's share allows as many: who is over it costs no decoding."""
+        items = split(body, *_form(headers))
+        self._spend(principal, len(items), reply)
+        return Submission(items, principal)
+
+    def _spend(self, principal: KeyPrincipal, count: int, reply: _Reply) -> None:
+        budget = self._limit.take(principal.id, count)
         reply.extra += ((b"ratelimit-policy", self._policy), (b"ratelimit", self._limit.header(budget).encode()))
+
+    def _submit(self, submission: Submission) -> Future[list[Receipt]]:
         if submission.events:
             return self._sequencer.submit(submission.events, submission.text_bytes)
         nothing: Future[list[Receipt]] = Future()

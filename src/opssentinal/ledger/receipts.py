@@ -6,7 +6,9 @@ from typing import Literal, NamedTuple
 
 
 class Receipt(NamedTuple):
-    """The place of one event. `id` is the text of its UUID. `seq` is set in every case: of a duplicate or a conflict it is the recorded event's.
+    """The place of one event. `id` is the text of its UUID.
+
+    `seq` is set in every case: of a duplicate or a conflict it is the recorded event's.
 
     accepted   appended now
     duplicate  the same event under this id is recorded already; nothing was appended

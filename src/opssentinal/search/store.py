@@ -87,9 +87,10 @@ class SearchStore(Protocol):
     def load(self, end_seq: int, read: Read) -> Generator[int]:
         """Bring what lies far behind, up to `end_seq` at most, in large portions; yield each new position.
 
-        Where there is too little for a portion, or the text is too much for one, the rest is left for `ingest`. `read(first, end)` is called from several threads at once; its bundles
-        begin at `first - 1` or `first` like those of `ingest`, and end at `end`. Each portion is a transaction with its position,
-        and they are committed in order: whatever `ingest` promises, also of crashes and of questions meanwhile, holds here too.
+        Where there is too little for a portion, or the text is too much for one, the rest is left for `ingest`.
+        `read(first, end)` is called from several threads at once; its bundles begin at `first - 1` or `first` like those of
+        `ingest`, and end at `end`. Each portion is a transaction with its position, and they are committed in order: whatever
+        `ingest` promises, also of crashes and of questions meanwhile, holds here too.
         Closing the generator stops after the portions that are committed. Raises what `ingest` and `read` raise.
         """
 
