@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -22,22 +23,37 @@ FRAMING_FACTOR = 8
 # Many clients send head and body apart, a moment after each other.
 HELD_S = 1
 HELD_BYTES_MAX = 64 * 1024
+# Heads that are known, of all connections: a program sends the same again and again, but for the length of the body.
+_KNOWN_HEADS_MAX = 4_096
+_KNOWN_HEAD_BYTES_MAX = 2_048
+_END_OF_HEAD = b"\r\n\r\n"
+_FIELD = b"%b: %b\r\n".__mod__
 
 Header = tuple[bytes, bytes]
 # Writes an answer, on the loop's thread: status, headers, among them content-length, and content. Nothing if the client went.
 Answer = Callable[[int, Sequence[Header], bytes], None]
 
 
-class Direct(NamedTuple):
+class _KnownHead(NamedTuple):
+    head: Any  # what `Direct.read` made of it
+    body_bytes: int  # that it announces
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
     """What takes requests of one method and target that have come whole, without ASGI.
 
-    `take(headers, body, answer)` takes a request and calls `answer` once, now or later; or it does nothing and returns
-    False: then the request goes over ASGI. It neither blocks nor raises.
+    `read(headers)` makes of a head's fields what `take` needs of them; it depends on nothing else, and what it made is used again
+    for heads that are the same. `take(head, body, answer)` takes a request and calls `answer` once, now or later; or it does
+    nothing and returns False: then the request goes over ASGI. They neither block nor raise.
     """
 
     method: bytes
     target: bytes
-    take: Callable[[Sequence[Header], bytes, Answer], bool]
+    read: Callable[[Sequence[Header]], Any]
+    take: Callable[[Any, bytes, Answer], bool]
+    # Heads of requests that were taken, by their bytes with the empty line at their end.
+    known_heads: dict[bytes, _KnownHead] = field(default_factory=dict)
 
 
 class Connection(HttpToolsProtocol):
@@ -58,6 +74,8 @@ class Connection(HttpToolsProtocol):
     _body_bytes = 0
     _framing_bytes = 0  # of the body that comes: what was received for it and is not its content
     _head_timer: TimerHandle | None = None
+    # The last request of the piece in hand that went the direct way.
+    _taken: _KnownHead | None = None
     # The body so far of a request that has not been started, since it may go the direct way; None where there is none.
     _held: bytearray | None = None
     _held_timer: TimerHandle | None = None
@@ -120,21 +138,26 @@ class Connection(HttpToolsProtocol):
         """Let a whole request go the direct way, if it is taken there."""
         self._is_in_body = False
         if self._held is not None and self._direct is not None:
-            before, exchange = self.cycle, _Exchange(self)
-            self.cycle = exchange  # type: ignore[assignment]  # it has all that is asked of it here
-            if self._direct.take(self.headers, bytes(self._held), exchange.answer):
+            head = self._direct.read(self.headers)
+            if self._take(head, bytes(self._held)):
+                self._taken = _KnownHead(head, self._body_bytes)
                 self._take_held()
                 return
-            self.cycle = before
             self._start_held()
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and wait for the rest of what is not whole; most requests come in one piece and need no timer."""
         self._idle_since = None
+        is_between = not (self._is_in_head or self._is_in_body)
+        if is_between and self._take_known(data):
+            return
+        self._taken = None
         was_in_head, self._framing_bytes = self._is_in_head, self._framing_bytes + len(data)
         before = self.cycle
         super().data_received(data)
+        if is_between and self._taken is not None:
+            self._remember(data, self._taken)
         if self._is_in_body and self._framing_bytes > HEAD_BYTES_MAX + FRAMING_FACTOR * self._body_bytes:
             self._take_held()
             self.send_400_response("The body of the request is framed in too many bytes.")
@@ -171,20 +194,57 @@ class Connection(HttpToolsProtocol):
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
+    def _take(self, head: Any, body: bytes) -> bool:
+        """Offer a whole request to the direct way."""
+        assert self._direct is not None
+        before, exchange = self.cycle, _Exchange(self)
+        self.cycle = exchange  # type: ignore[assignment]  # it has all that is asked of it here
+        if self._direct.take(head, body, exchange.answer):
+            return True
+        self.cycle = before
+        return False
+
+    def _take_known(self, data: bytes) -> bool:
+        """Let a whole request go the direct way whose head has been read before, byte for byte: it needs no parser."""
+        if self._direct is None or not self._may_begin_direct():
+            return False
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        known = self._direct.known_heads.get(data[:end])
+        if known is None or len(data) != end + known.body_bytes or not self._take(known.head, data[end:]):
+            return False
+        self._stop_waiting()
+        return True
+
+    def _remember(self, data: bytes, taken: _KnownHead) -> None:
+        """Know the head again, if the piece was this request and nothing else."""
+        assert self._direct is not None
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        if len(data) == end + taken.body_bytes and end <= _KNOWN_HEAD_BYTES_MAX:
+            if len(self._direct.known_heads) >= _KNOWN_HEADS_MAX:
+                self._direct.known_heads.clear()
+            self._direct.known_heads[data[:end]] = taken
+
+    def _may_begin_direct(self) -> bool:
+        """Whether a request that begins now waits for no other, and may be served at all."""
+        limit = self.limit_concurrency
+        return (
+            (self.cycle is None or self.cycle.response_complete)
+            and (limit is None or (len(self.connections) < limit and len(self.tasks) < limit))
+            and not self.flow.write_paused
+            and not self.transport.is_closing()
+        )
+
     def _may_go_direct(self) -> bool:
-        direct, parser, limit = self._direct, self.parser, self.limit_concurrency
+        direct, parser = self._direct, self.parser
         return (
             direct is not None
             and self.url == direct.target
             and parser.get_method() == direct.method
-            and (self.cycle is None or self.cycle.response_complete)
             and not self.expect_100_continue
             and parser.should_keep_alive()
             and parser.get_http_version() == "1.1"
             and not parser.should_upgrade()
-            and (limit is None or (len(self.connections) < limit and len(self.tasks) < limit))
-            and not self.flow.write_paused
-            and not self.transport.is_closing()
+            and self._may_begin_direct()
         )
 
     def _take_held(self) -> bytearray | None:
@@ -257,12 +317,13 @@ class _Exchange:
         if self.disconnected:
             return
         connection = self._connection
-        parts = [STATUS_LINE[status]]
-        for name, value in (*connection.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        if not self.keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts += (b"\r\n", content)
+        parts = [
+            STATUS_LINE[status],
+            *map(_FIELD, connection.server_state.default_headers),
+            *map(_FIELD, headers),
+            b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",
+            content,
+        ]
         connection.transport.write(b"".join(parts))
         self.response_complete = True
         if not self.keep_alive:

@@ -25,7 +25,7 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from opssentinal.connection import Connection, Direct
-from opssentinal.ingest.app import IngestApp
+from opssentinal.ingest.app import Head, IngestApp
 from opssentinal.ledger.sequencer import Sequencer
 from opssentinal.search.client import CancelScope, cancel_scope
 from opssentinal.workspace.principals import client_address
@@ -61,7 +61,7 @@ class Front:
     def __init__(self) -> None:
         self.sequencer = Sequencer(settings.CONFIG.queue_events_max)
         self._ingest = IngestApp(self.sequencer)
-        self._direct = Direct(b"POST", INGEST_PATH.encode(), self._ingest.take)
+        self._direct = Direct(b"POST", INGEST_PATH.encode(), Head.of, self._ingest.take)
         self._pages = Pages(settings.CONFIG.page_threads)
 
     def connection(self, **uvicorns: Any) -> Connection:

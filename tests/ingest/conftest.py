@@ -19,7 +19,7 @@ from opssentinal.apikeys.rate import RateLimit
 from opssentinal.apikeys.services import create_key
 from opssentinal.connection import Connection, Direct
 from opssentinal.events.model import Actor, Context, RecordedEvent
-from opssentinal.ingest.app import IngestApp
+from opssentinal.ingest.app import Head, IngestApp
 from opssentinal.ledger.reader import newest
 from opssentinal.ledger.sequencer import Sequencer
 from tests.ledger.conftest import reset_head
@@ -101,7 +101,7 @@ def serve(request: pytest.FixtureRequest, log: None, servers: list[uvicorn.Serve
         sequencer = Sequencer(queue_events_max)
         sequencer.start()
         app = IngestApp(sequencer, limit)
-        direct = Direct(b"POST", b"/api/v1/events", app.take) if request.param == "direct" else None
+        direct = Direct(b"POST", b"/api/v1/events", Head.of, app.take) if request.param == "direct" else None
         listener = socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(
             uvicorn.Config(

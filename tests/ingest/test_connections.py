@@ -11,14 +11,19 @@ from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from opssentinal import connection
 from opssentinal.apikeys import authentication
+from opssentinal.apikeys import token as tokens
+from opssentinal.apikeys.services import revoke_key
+from opssentinal.connection import Direct
+from opssentinal.events.model import Context
 from opssentinal.ingest.app import IngestApp
 from opssentinal.ledger.sequencer import Sequencer
 from tests.ledger.conftest import commits_held
 
-from .conftest import Answer, Client, event, sent_events
+from .conftest import ALICE, Answer, Client, event, sent_events
 
 
 class Wire:
@@ -119,6 +124,75 @@ def test_a_small_request_needs_no_asgi(client: Client, monkeypatch: pytest.Monke
     assert wire.answer().status == 201
     wire.close()
     assert messages() == ["together", "apart"]
+
+
+@pytest.mark.parametrize("serve", ["direct"], indirect=True)
+def test_a_head_that_is_known_needs_no_parser(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same head again, with a body of the length that it says, is not read again; any other is."""
+    monkeypatch.setattr(authentication, "CACHE_S", 60)
+    assert client.post(event(message="first")).status == 201
+    wire, other = Wire(client), Wire(client)
+    wire.send(wire.message("1"))
+    assert wire.answer().status == 201
+    parsed: list[bytes] = []
+    parse = HttpToolsProtocol.data_received
+
+    def seen(self: HttpToolsProtocol, data: bytes) -> None:
+        parsed.append(data)
+        parse(self, data)
+
+    monkeypatch.setattr(HttpToolsProtocol, "data_received", seen)
+    for each, text in ((wire, "2"), (other, "3"), (wire, "4")):  # on any connection, be it its first request
+        each.send(each.message(text))
+        assert each.answer().status == 201
+    assert parsed == []
+    known = wire.message("5")
+    split = len(known) - 5
+    unlike = [
+        [wire.message("longer")],
+        [wire.message("6") + wire.message("7")],
+        [known[:split], known[split:]],
+        [b"\r\n" + wire.message("8")],
+    ]
+    for pieces in unlike:
+        before = len(parsed)
+        for piece in pieces:
+            wire.send(piece)
+            time.sleep(0.05)
+        assert [wire.answer().status for _ in range(b"".join(pieces).count(b"POST"))][-1] == 201
+        assert len(parsed) == before + len(pieces)
+    for each in (wire, other):
+        each.close()
+    assert messages() == ["1", "2", "3", "4", "longer", "6", "7", "5", "8"]
+
+
+def test_a_key_that_ended_is_refused_though_its_head_is_known(
+    client: Client, wire: Wire, make_token: Callable[..., str]
+) -> None:
+    """What is known of a head says nothing about its key: a revoked one is refused on the next request."""
+    wire.send(wire.message("1"))
+    assert wire.answer().status == 201
+    revoke_key(tokens.public_id(client.token), actor=ALICE, context=Context())
+    wire.send(wire.message("2"))
+    assert wire.answer().status == 401
+    wire.token = make_token()
+    wire.send(wire.message("3"))
+    assert wire.answer().status == 201
+    assert messages() == ["1", "3"]
+
+
+@pytest.mark.parametrize("serve", ["direct"], indirect=True)
+def test_known_heads_are_bounded(client: Client, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many heads are kept and none that is long; who has another one is served all the same."""
+    monkeypatch.setattr(connection, "_KNOWN_HEADS_MAX", 3)
+    monkeypatch.setattr(connection, "_KNOWN_HEAD_BYTES_MAX", 400)
+    kept: dict[bytes, Any] = {}
+    monkeypatch.setattr(Direct, "known_heads", kept)
+    for number in range(9):
+        wire.send(wire.message("n", f"X-N: {number}", f"X-Pad: {'p' * (300 if number == 8 else 1)}"))
+        assert wire.answer().status == 201
+        assert len(kept) == (2 if number == 8 else number % 3 + 1)
+    assert messages() == ["n"] * 9
 
 
 def test_pipelined_requests_are_answered_in_order(wire: Wire) -> None:

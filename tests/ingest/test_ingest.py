@@ -13,6 +13,7 @@ import pytest
 
 from opssentinal.apikeys import token as tokens
 from opssentinal.events.model import Actor, Context
+from opssentinal.ingest.gathering import Gathering
 from opssentinal.ledger.fsck import fsck
 from opssentinal.ledger.sequencer import Sequencer
 
@@ -110,21 +111,20 @@ def test_a_full_queue_is_503_and_records_nothing(
 ) -> None:
     """When the queue is full the caller is told when to try again, and what waited is recorded all the same."""
     may_commit, committing, queued = threading.Event(), threading.Event(), threading.Event()
-    commit, submit = Sequencer._commit, Sequencer.submit
+    commit, add = Sequencer._commit, Gathering.add
 
     def held(self: Sequencer, batch: Any) -> None:
         committing.set()
         assert may_commit.wait(20)
         commit(self, batch)
 
-    def seen(self: Sequencer, events: Any, text_bytes: int = 0) -> Any:
-        receipts = submit(self, events, text_bytes)
-        if len(events) == 3:
+    def seen(self: Gathering, items: Any, *others: Any) -> None:
+        add(self, items, *others)
+        if len(items) == 3:
             queued.set()
-        return receipts
 
     monkeypatch.setattr(Sequencer, "_commit", held)
-    monkeypatch.setattr(Sequencer, "submit", seen)
+    monkeypatch.setattr(Gathering, "add", seen)
     client = Client(serve(queue_events_max=3), make_token())
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(client.post, event(message="1"))

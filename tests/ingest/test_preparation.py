@@ -53,7 +53,7 @@ def test_it_is_what_is_made_here(preparers: Preparers) -> None:
     body = (
         b'[{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"n":1.5}},{"action":"wrong"},{"source":"other"}]'
     )
-    there, here = prepared(preparers, body), Submission(split(body, "application/json", ""), KEY)
+    there, here = prepared(preparers, body), Submission.of(split(body, "application/json", ""), KEY)
     here.encode()
     assert there.events.events() == here.events.events()  # type: ignore[union-attr]
     assert len(there) == len(here) == 3

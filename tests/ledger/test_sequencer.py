@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from opssentinal.errors import IntegrityError, Overloaded, Unavailable
 from opssentinal.ledger.reader import bundles_after, head, read_event
 from opssentinal.ledger.recording import recording
 from opssentinal.ledger.sequencer import Sequencer
-from tests.ledger.conftest import commits_held, make_event, uuid
+from tests.ledger.conftest import make_event, uuid
 
 Check = Callable[[], None]
 
@@ -45,24 +44,6 @@ def test_each_submission_gets_its_receipts(sequencer: Sequencer, ledger: Check) 
         thread.join()
     assert head().size == 320
     assert all(read_event(seq).metadata["number"] == number for number, seq in found)
-    ledger()
-
-
-def test_callers_who_come_in_numbers_share_commits(
-    sequencer: Sequencer, ledger: Check, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a commit that served several callers, those who come one by one are waited for; one alone is not."""
-    monkeypatch.setattr("opssentinal.ledger.sequencer._GATHER_STEP_S", 0.5)
-    with commits_held(monkeypatch) as committing:
-        alone = sequencer.submit([make_event(0)])
-        assert committing.wait(20)
-        together = [sequencer.submit([make_event(n)]) for n in (1, 2)]
-    assert [future.result(30)[0].seq for future in (alone, *together)] == [0, 1, 2]
-    following = [sequencer.submit([make_event(3)])]
-    time.sleep(0.1)
-    following.append(sequencer.submit([make_event(4)]))
-    assert [future.result(30)[0].seq for future in following] == [3, 4]
-    assert [bundle.count for bundle in bundles_after(0)] == [1, 2, 2]
     ledger()
 
 

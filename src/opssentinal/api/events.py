@@ -118,7 +118,7 @@ def create_events(request: HttpRequest) -> HttpResponse:
         raise too_large()
     items = split(body, request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
     note_budget(request, EVENTS, EVENTS.take(principal.id, len(items)))
-    submission = Submission(items, principal)
+    submission = Submission.of(items, principal)
     with transaction.atomic(durable=True):
         receipts = append(submission.events)
     status, content = submission.answer(receipts)

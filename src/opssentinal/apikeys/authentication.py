@@ -66,9 +66,12 @@ def authenticate(token: str) -> KeyPrincipal:
     return _unexpired(found)
 
 
-def authenticate_cached(token: str) -> KeyPrincipal | None:
-    """Return the principal if it was looked up in the last `CACHE_S` seconds, None if it has to be. Never blocks."""
-    entry = _cache.get(tokens.digest(token))
+def authenticate_cached(token: str, digest: str = "") -> KeyPrincipal | None:
+    """Return the principal if it was looked up in the last `CACHE_S` seconds, None if it has to be. Never blocks.
+
+    `digest` is the token's, where the caller has it at hand.
+    """
+    entry = _cache.get(digest or tokens.digest(token))
     if entry is not None and entry[1] is _generation and time.monotonic() - entry[0] < CACHE_S:
         return _unexpired(entry[2])
     if not tokens.is_well_formed(token):

@@ -31,6 +31,7 @@ class RateLimit:
         self.name = name
         self._per_minute = per_minute
         self._per_s = per_minute / 60
+        self._share = float(per_minute)
         self._clock = clock
         self._lock = threading.Lock()
         self._buckets: dict[str, tuple[float, float]] = {}  # key → what was left, when
@@ -49,18 +50,20 @@ class RateLimit:
 
         An amount over a whole share is let through by a full bucket, which then takes as much longer to fill.
         """
-        now = self._clock()
+        now, share = self._clock(), self._share
         with self._lock:
-            left, at = self._buckets.get(key, (float(self._per_minute), now))
-            left = min(float(self._per_minute), left + (now - at) * self._per_s)
-            needed = min(amount, self._per_minute)
-            if left < needed:
+            bucket = self._buckets.get(key)
+            left = share
+            if bucket is not None:
+                left = min(share, bucket[0] + (now - bucket[1]) * self._per_s)
+            elif len(self._buckets) >= KEYS_MAX:
+                self._buckets.clear()
+            if left < amount and left < share:
+                needed = min(amount, self._per_minute)
                 raise RateLimited(
                     f"The share of {self._per_minute:,} {self.name} a minute is used up.",
                     retry_after_s=max(1, math.ceil((needed - left) / self._per_s)),
                 )
             left -= amount
-            if len(self._buckets) >= KEYS_MAX and key not in self._buckets:
-                self._buckets.clear()
             self._buckets[key] = (left, now)
-        return Budget(max(0, int(left)), math.ceil((self._per_minute - left) / self._per_s))
+        return Budget(max(0, int(left)), math.ceil((share - left) / self._per_s))

@@ -11,9 +11,9 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from random import getrandbits
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connections
@@ -28,12 +28,12 @@ from opssentinal.apikeys.authentication import (
 from opssentinal.apikeys.denial import record_denial
 from opssentinal.apikeys.principal import EVENTS_WRITE, KeyPrincipal
 from opssentinal.apikeys.rate import RateLimit
+from opssentinal.apikeys.token import digest
 from opssentinal.errors import Forbidden, OpsSentinalError, Overloaded, Unauthenticated, Unavailable
-from opssentinal.events.encoding import Drafts
-from opssentinal.events.model import Context, Event
+from opssentinal.events.model import Context
 from opssentinal.formats.problem import PROBLEM_TYPE, problem_json, retry_after_s
-from opssentinal.ingest.arrivals import Arrivals
 from opssentinal.ingest.body import BODY_BYTES_MAX, split, too_large
+from opssentinal.ingest.gathering import Gathering, Outcome, Submits
 from opssentinal.ingest.operation import Submission
 from opssentinal.ingest.preparation import Preparers
 from opssentinal.ledger.receipts import Receipt
@@ -65,18 +65,32 @@ class TooSlow(OpsSentinalError):
     status = 408
 
 
-class Submits(Protocol):
-    """What the app needs of the ledger's Sequencer."""
+class Head(NamedTuple):
+    """What the direct way needs of a request's head, and nothing that the next request with the same head may not have too."""
 
-    def submit(self, events: Sequence[Event] | Drafts, text_bytes: int = 0) -> Future[list[Receipt]]:
-        """Return a future of receipts that ends once the events are on disk."""
+    token: str
+    token_digest: str
+    content_type: str
+    is_encoded: bool
+    request_id: str  # as sent, "" where there is none
+
+    @classmethod
+    def of(cls, sent: Sequence[Header]) -> Head:
+        """Read the fields of a head. Never raises."""
+        headers: Headers = dict(sent)
+        try:
+            token = bearer_token(headers.get(b"authorization", b"").decode("latin-1"))
+        except Unauthenticated:
+            token = ""
+        kind, encoding = _form(headers)
+        return cls(token, digest(token), kind, bool(encoding), headers.get(b"x-request-id", b"").decode("latin-1"))
 
 
 class IngestApp:
     """Serves every HTTP request it is given as POST /api/v1/events; routing is the caller's.
 
     There are two ways in. Called over ASGI it takes any request. `take` costs far less and takes most of them: whole,
-    small ones, whose key is known. Both answer alike.
+    small ones, whose key is known. Both answer alike, and what is small is gathered either way.
     `limit` counts events per key and minute; by default as INGEST_EVENTS_PER_MINUTE says. Call `close()` when no request
     can come any more.
     """
@@ -86,7 +100,7 @@ class IngestApp:
         self._limit = limit or RateLimit("events", settings.CONFIG.ingest_events_per_minute)
         self._policy = self._limit.policy.encode()
         self._bodies_bytes = 0
-        self._arrivals: Arrivals[list[Receipt]] | None = None  # of the loop that serves us, known at the first request
+        self._gathering = Gathering(sequencer)
         # Key look-ups, and what is written about keys: one thread keeps one database connection, and both are rare.
         self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="ingest-keys")
         self._preparers = Preparers(settings.CONFIG.ingest_processes)
@@ -100,53 +114,43 @@ class IngestApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers: Headers = dict(scope["headers"])
-        reply = _Reply(headers)
+        reply = _Reply(headers.get(b"x-request-id", b"").decode("latin-1"))
         parts: list[bytes] = []
         try:
             principal = await self._principal(scope, headers)
             if not await self._has_come(headers, receive, parts):
                 return  # the client has gone; half a body is no body
             body = parts[0] if len(parts) == 1 else b"".join(parts)
-            if _is_small(headers, body):
-                submission = self._decoded(principal, headers, body, reply)
+            if len(body) <= _INLINE_BYTES_MAX and b"content-encoding" not in headers:
+                outcome = await self._gathered(principal, _form(headers)[0], body, reply)
             else:
                 submission = await self._preparers.submission(principal, body, *_form(headers))
                 self._spend(principal, len(submission), reply)
-            receipts = await self._arrivals_here().waiter(self._submit(submission))
-            status, extra, content = reply.success(*submission.answer(receipts))
+                outcome = submission, await self._receipts(submission)
+            status, extra, content = reply.of(outcome)
         except Exception as error:  # noqa: BLE001 - logged where it becomes an answer, here and below
-            status, extra, content = reply.failure(error)
+            status, extra, content = reply.of(error)
         finally:
             self._bodies_bytes -= sum(map(len, parts))
         await send({"type": "http.response.start", "status": status, "headers": extra})
         await send({"type": "http.response.body", "body": content})
 
-    def take(self, sent: Sequence[Header], body: bytes, answer: Answer) -> bool:
+    def take(self, head: Head, body: bytes, answer: Answer) -> bool:
         """Answer a request that has come whole, with one call of `answer`, now or later; False if that is not for here.
 
         It is where nothing has to be waited for but the commit: the body is small, and the key was looked up lately, is not
         bound to networks and may send events. Neither blocks nor raises; call it on the loop.
         """
-        headers: Headers = dict(sent)
-        reply = _Reply(headers)
+        if head.is_encoded or len(body) > _INLINE_BYTES_MAX:
+            return False
+        reply = _Reply(head.request_id)
         try:
-            principal = _principal_at_hand(headers) if _is_small(headers, body) else None
+            principal = _principal_at_hand(head)
             if principal is None:
                 return False
-            submission = self._decoded(principal, headers, body, reply)
-            receipts = self._submit(submission)
+            self._gather(principal, head.content_type, body, reply, lambda outcome: answer(*reply.of(outcome)))
         except Exception as error:  # noqa: BLE001
-            answer(*reply.failure(error))
-            return True
-
-        def settle(done: Future[list[Receipt]]) -> None:
-            try:
-                settled = reply.success(*submission.answer(done.result()))
-            except Exception as error:  # noqa: BLE001
-                settled = reply.failure(error)
-            answer(*settled)
-
-        self._arrivals_here().call(receipts, settle)
+            answer(*reply.of(error))
         return True
 
     async def _has_come(self, headers: Headers, receive: Receive, parts: list[bytes]) -> bool:
@@ -200,27 +204,32 @@ class IngestApp:
         """Do what asks the database about a key, or writes about it, in the thread that there is for it."""
         return await asyncio.get_running_loop().run_in_executor(self._look_ups, _connected, act, *arguments)
 
-    def _decoded(self, principal: KeyPrincipal, headers: Headers, body: bytes, reply: _Reply) -> Submission:
-        """A small body's events, once the key's share allows as many: who is over it costs no decoding."""
-        items = split(body, *_form(headers))
+    def _gather(
+        self, principal: KeyPrincipal, kind: str, body: bytes, reply: _Reply, settle: Callable[[Outcome], None]
+    ) -> None:
+        """Record what is in a small body once the key's share allows as many: who is over it costs no decoding."""
+        items = split(body, kind, "")
         self._spend(principal, len(items), reply)
-        return Submission(items, principal)
+        self._gathering.add(items, principal, settle)
+
+    async def _gathered(self, principal: KeyPrincipal, kind: str, body: bytes, reply: _Reply) -> Outcome:
+        waiting: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: Outcome) -> None:
+            if not waiting.done():  # else the request was given up
+                waiting.set_result(outcome)
+
+        self._gather(principal, kind, body, reply, settle)
+        return await waiting
 
     def _spend(self, principal: KeyPrincipal, count: int, reply: _Reply) -> None:
         budget = self._limit.take(principal.id, count)
         reply.extra += ((b"ratelimit-policy", self._policy), (b"ratelimit", self._limit.header(budget).encode()))
 
-    def _submit(self, submission: Submission) -> Future[list[Receipt]]:
-        if submission.events:
-            return self._sequencer.submit(submission.events, submission.text_bytes)
-        nothing: Future[list[Receipt]] = Future()
-        nothing.set_result([])
-        return nothing
-
-    def _arrivals_here(self) -> Arrivals[list[Receipt]]:
-        if self._arrivals is None:
-            self._arrivals = Arrivals(asyncio.get_running_loop())
-        return self._arrivals
+    async def _receipts(self, submission: Submission) -> Sequence[Receipt]:
+        if not submission.events:
+            return ()
+        return await asyncio.wrap_future(self._sequencer.submit(submission.events, submission.text_bytes))
 
 
 class _Reply:
@@ -228,16 +237,21 @@ class _Reply:
 
     __slots__ = ("_request", "extra")
 
-    def __init__(self, headers: Headers) -> None:
-        self._request = request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
+    def __init__(self, sent_id: str) -> None:
+        self._request = request_id(sent_id)
         self.extra: list[Header] = []  # headers beside those that every answer has
 
-    def success(self, status: int, content: bytes) -> tuple[int, list[Header], bytes]:
-        """The answer that says what became of the events."""
-        return self._whole(status, b"application/json", content)
-
-    def failure(self, error: Exception) -> tuple[int, list[Header], bytes]:
-        """The answer that says why there is no other; a fault of ours is logged and not told."""
+    def of(self, outcome: Outcome) -> tuple[int, list[Header], bytes]:
+        """The answer that says what became of the events, or why there is no other; a fault of ours is logged and not told."""
+        if isinstance(outcome, Exception):
+            error = outcome
+        else:
+            submission, receipts = outcome
+            try:
+                status, content = submission.answer(receipts)
+                return self._whole(status, b"application/json", content)
+            except Exception as fault:  # noqa: BLE001 - logged below
+                error = fault
         if not isinstance(error, OpsSentinalError):
             log.error("Request %s failed", self._request, exc_info=error)
             error = OpsSentinalError("The request could not be handled; the server's log says why.")
@@ -259,7 +273,7 @@ def request_id(sent: str) -> str:
     They keep requests apart and protect nothing; the system's random numbers would cost a system call, which gives up
     the interpreter to another thread on each request.
     """
-    return sent if _REQUEST_ID.fullmatch(sent) else f"{getrandbits(128):032x}"
+    return sent if sent and _REQUEST_ID.fullmatch(sent) else f"{getrandbits(128):032x}"
 
 
 def error_headers(error: OpsSentinalError) -> Iterable[tuple[str, str]]:
@@ -273,20 +287,15 @@ def error_headers(error: OpsSentinalError) -> Iterable[tuple[str, str]]:
         yield "accept-encoding", "gzip, zstd, identity"  # RFC 7694
 
 
-def _is_small(headers: Headers, body: bytes) -> bool:
-    """Whether it takes so little to decode a body that the loop does it itself."""
-    return len(body) <= _INLINE_BYTES_MAX and b"content-encoding" not in headers
-
-
 def _form(headers: Headers) -> tuple[str, str]:
     """The content type and the content encoding that a body is said to have."""
     kind, encoding = (headers.get(name, b"").decode("latin-1") for name in (b"content-type", b"content-encoding"))
     return kind, encoding
 
 
-def _principal_at_hand(headers: Headers) -> KeyPrincipal | None:
+def _principal_at_hand(head: Head) -> KeyPrincipal | None:
     """The principal if it may send events from anywhere and nothing has to be asked or written for it now."""
-    principal = authenticate_cached(bearer_token(headers.get(b"authorization", b"").decode("latin-1")))
+    principal = authenticate_cached(head.token, head.token_digest) if head.token else None
     if principal is None or principal.networks or EVENTS_WRITE not in principal.scopes or not is_use_noted(principal):
         return None
     return principal

@@ -188,6 +188,8 @@ def _not_json(error: Exception) -> InvalidInput:
 
 
 def _unpacked(body: bytes, content_encoding: str) -> bytes:
+    if not content_encoding:
+        return body
     encoding = content_encoding.strip().lower()
     if encoding in ("", "identity"):
         return body

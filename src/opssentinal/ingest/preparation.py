@@ -130,7 +130,7 @@ def _prepared(
     principal: KeyPrincipal, body: bytes, content_type: str, content_encoding: str
 ) -> Submission | OpsSentinalError | Fault:
     try:
-        submission = Submission(split(body, content_type, content_encoding), principal)
+        submission = Submission.of(split(body, content_type, content_encoding), principal)
         submission.encode()
     except OpsSentinalError as error:
         return error

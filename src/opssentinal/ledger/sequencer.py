@@ -29,11 +29,6 @@ _READ_BACK_PAUSES_S = (0.0, 0.2, 1.0, 2.0)
 _READ_BACK_LOCK_S = 5
 # While the database refuses to write, it is asked this often whether it does again, also where nobody submits anything.
 _PROBE_EVERY_S = 1.0
-# A commit costs as much as twenty events or more, whatever it holds, and the loop, which decodes, waits for the interpreter
-# with every statement of it. So where callers come in numbers, a commit waits for them, as long as each step brings some.
-_GATHER_STEP_S = 0.0005
-_GATHER_STEPS_MAX = 8
-_GATHER_EVENTS = 256  # among so many the cost of a commit is shared enough
 _running: Sequencer | None = None
 
 
@@ -66,8 +61,7 @@ class Sequencer:
     be asked, and the caller sends the same events again under the same ids to learn it.
     Concurrency: `submit` may be called from any thread. Submissions are never split between commits.
     Bounds: at most `queue_events_max` events wait; a commit takes at most COMMIT_EVENTS_MAX events or COMMIT_BYTES_MAX of
-    submitted text (a single larger submission goes alone). A caller who comes alone is committed at once; after a commit
-    that served several, the next waits up to 4 ms for theirs.
+    submitted text (a single larger submission goes alone).
     After an IntegrityError nothing is appended any more: every later submission is refused with it. After any other failure
     the next submission is tried like the first, and meanwhile the thread asks by itself whether writing is possible again.
     """
@@ -81,7 +75,6 @@ class Sequencer:
         self._waiting_events = 0
         self._changed = threading.Condition()
         self._stopping = False
-        self._last_callers = 0  # whom the last commit served
         self._damage: IntegrityError | None = None
         self._failure: OpsSentinalError | None = None
         self._thread = threading.Thread(target=self._run, name="sequencer")
@@ -110,16 +103,21 @@ class Sequencer:
         """
         submission = _Submission(events, text_bytes)
         with self._changed:
-            if self._damage is not None:
-                raise self._damage
-            if self._stopping:
-                raise Overloaded("The server is shutting down.", retry_after_s=5)
-            if self._waiting and self._waiting_events + len(events) > self._queue_events_max:
-                raise Overloaded("More events are waiting to be written than the queue may hold.", retry_after_s=1)
+            self.require_room(len(events))
             self._waiting.append(submission)
             self._waiting_events += len(events)
             self._changed.notify()
         return submission.receipts
+
+    def require_room(self, count: int, before: int = 0) -> None:
+        """Raise what `submit` would raise for so many events at this moment, had it got so many others before."""
+        if self._damage is not None:
+            raise self._damage
+        if self._stopping:
+            raise Overloaded("The server is shutting down.", retry_after_s=5)
+        waiting = self._waiting_events + before
+        if waiting and waiting + count > self._queue_events_max:
+            raise Overloaded("More events are waiting to be written than the queue may hold.", retry_after_s=1)
 
     def health(self) -> SequencerHealth:
         """Whether it can keep its promises."""
@@ -156,9 +154,6 @@ class Sequencer:
             while not self._waiting and not self._stopping:
                 if not self._changed.wait(_PROBE_EVERY_S if self._failure is not None else None):
                     return []
-        if self._last_callers > 1:
-            self._gather()
-        with self._changed:
             if not self._waiting:
                 return None
             batch: list[_Submission] = []
@@ -171,17 +166,7 @@ class Sequencer:
                     break
                 batch.append(self._waiting.popleft())
                 self._waiting_events -= len(next_.events)
-            self._last_callers = len(batch)
             return batch
-
-    def _gather(self) -> None:
-        """Wait while more keeps coming, for 4 ms at most; nobody is woken for each that comes, which would cost what it saves."""
-        seen = 0
-        for _ in range(_GATHER_STEPS_MAX):
-            if not seen < self._waiting_events < _GATHER_EVENTS or self._stopping:
-                return
-            seen = self._waiting_events
-            time.sleep(_GATHER_STEP_S)
 
     def _commit(self, batch: list[_Submission]) -> None:
         receipts: list[Receipt] = []

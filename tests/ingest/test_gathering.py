@@ -1,0 +1,127 @@
+"""Requests that share a commit: each is answered as if it had come alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from opssentinal.apikeys.rate import RateLimit
+from opssentinal.ingest import gathering
+from opssentinal.ingest.gathering import Gathering
+from opssentinal.ledger.reader import bundles_after, head
+from tests.ledger.conftest import commits_held
+
+from .conftest import Answer, Client, event, sent_events
+
+
+def together(monkeypatch: pytest.MonkeyPatch, client: Client, bodies: list[Any]) -> list[Answer]:
+    """Send all bodies while a commit is under way, so that they are gathered; return their answers, in the same order."""
+    waiting: list[int] = []
+    add = Gathering.add
+
+    def seen(self: Gathering, items: Any, principal: Any, settle: Any) -> None:
+        add(self, items, principal, settle)
+        waiting.append(len(items))
+
+    client.post(event(message="looks the key up"))
+    with ThreadPoolExecutor(len(bodies) + 1) as pool:
+        monkeypatch.setattr(Gathering, "add", seen)
+        with commits_held(monkeypatch) as committing:
+            first = pool.submit(client.post, event(message="first"))
+            assert committing.wait(20)
+            others = [pool.submit(client.post, body) for body in bodies]
+            while len(waiting) < 1 + len(bodies):
+                time.sleep(0.005)
+        assert first.result().status == 201
+        return [other.result() for other in others]
+
+
+def test_they_share_a_commit(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes while a commit is under way shares the next one, and gets the place of its own events."""
+    bodies = [event(message="a"), [event(message="b"), event(message="c")], event(message="d")]
+    begin = head().size
+    answers = together(monkeypatch, client, bodies)
+    assert [answer.status for answer in answers] == [201, 201, 201]
+    assert [bundle.count for bundle in bundles_after(begin)] == [1, 1, 4]
+    recorded = {recorded.seq: recorded.message for recorded in sent_events()}
+    told = [[recorded[result["seq"]] for result in answer.body["results"]] for answer in answers]
+    assert told == [["a"], ["b", "c"], ["d"]]
+
+
+def test_what_is_wrong_in_one_is_nothing_to_the_others(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halves of texts that would fit together are refused each by itself, and good events beside them are recorded."""
+    good = json.dumps(event(message="good")).encode()
+    bodies: list[Any] = [
+        good + b',{"action":"',  # would open a string that the next one ends
+        b'{"," :"a.b"}',
+        [event(message="kept"), event(action="WRONG")],
+        event(extra=1),
+        event(message="last"),
+    ]
+    begin = head().size
+    client.post(event(message="looks the key up"))
+    with ThreadPoolExecutor(6) as pool:
+        with commits_held(monkeypatch) as committing:
+            first = pool.submit(client.post, event(message="first"))
+            assert committing.wait(20)
+            others = [pool.submit(client.post, body) for body in bodies]
+            assert others[0].result().status == 400  # at once: it is no JSON
+        assert first.result().status == 201
+        answers = [other.result() for other in others]
+    assert [answer.status for answer in answers] == [400, 207, 207, 207, 201]
+    assert [result["status"] for result in answers[2].body["results"]] == ["accepted", "rejected"]
+    assert head().size == begin + 4
+    assert {recorded.message for recorded in sent_events()} == {"looks the key up", "first", "kept", "last"}
+
+
+def test_the_same_id_in_two_of_them(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is accepted, and its repetition beside it is a duplicate of it."""
+    said = event(id="0197c2a0-0000-7000-8000-000000000001")
+    results = [answer.body["results"][0] for answer in together(monkeypatch, client, [said, said])]
+    assert sorted(result["status"] for result in results) == ["accepted", "duplicate"]
+    assert results[0]["seq"] == results[1]["seq"]
+
+
+def test_a_fault_of_ours_is_told_to_each(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody is left without an answer, and whoever comes after is served."""
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a secret of the inside")
+
+    client.post(event(message="looks the key up"))
+    with monkeypatch.context() as patch:
+        patch.setattr(gathering, "Submission", fail)
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(client.post, [event()] * 4))
+    assert [answer.status for answer in answers] == [500] * 4
+    assert "secret" not in json.dumps([answer.body for answer in answers])
+    assert client.post(event(message="after")).status == 201
+    assert [recorded.message for recorded in sent_events()] == ["looks the key up", "after"]
+
+
+def test_a_group_has_an_end(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a group may hold goes in the next ones, the oldest first, and a request is never parted."""
+    monkeypatch.setattr(gathering, "_GROUP_ITEMS_MAX", 4)
+    begin = head().size
+    answers = together(monkeypatch, client, [[event(message=f"{n}") for _ in range(3)] for n in range(4)])
+    assert [answer.status for answer in answers] == [201] * 4
+    assert [bundle.count for bundle in bundles_after(begin)] == [1, 1, 3, 3, 3, 3]
+    messages = [recorded.message for recorded in sent_events()][2:]
+    assert [messages[at : at + 3] for at in range(0, 12, 3)] == [[message] * 3 for message in messages[::3]]
+
+
+@pytest.mark.parametrize("serve", ["direct"], indirect=True)
+def test_who_is_over_its_share_is_not_gathered(serve: Callable[..., int], make_token: Callable[..., str]) -> None:
+    """A refusal of one request leaves the share as it was for the next."""
+    client = Client(serve(RateLimit("events", 5)), make_token())
+    assert client.post([event()] * 3).status == 201
+    assert client.post([event()] * 3).status == 429
+    assert client.post([event()] * 2).status == 201
+    assert len(sent_events()) == 5
