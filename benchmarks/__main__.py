@@ -9,6 +9,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -62,15 +63,11 @@ def main() -> None:
     write_results(measured, " ".join(sys.argv[1:]))
 
 
-def _stages(folder: Path, corpus: Corpus, sizes: list[int], parts: list[str]) -> list[tuple[int, list[Row]]]:
-    """Load up to each size and measure there; single events come at the end, since they are all of one moment."""
+def _stages(folder: Path, corpus: Corpus, sizes: list[int], parts: Sequence[str]) -> list[tuple[int, list[Row]]]:
+    """Load up to each size and measure there."""
     stages: list[tuple[int, list[Row]]] = []
     bodies = corpus.bodies(sizes[-1], _BATCH)
-    with ServerProcess(
-        folder / "data",
-        OPSSENTINAL_INGEST_EVENTS_PER_MINUTE="1000000000",
-        OPSSENTINAL_API_REQUESTS_PER_MINUTE="1000000",
-    ) as server:
+    with _server(folder / "data") as server:
         write = server.api_key("events:write", source="bench")
         read = server.api_key("events:read", "exports:write", "exports:read", source="bench-reader")
         server.wait_for_search()
@@ -86,14 +83,38 @@ def _stages(folder: Path, corpus: Corpus, sizes: list[int], parts: list[str]) ->
             rows += product.disk(server.data_dir, server.api_size()) if "disk" in parts else []
             rows += product.restart(server) if "start" in parts else []
             rows += product.reindex(server, server.api_size()) if "reindex" in parts else []
+            rows[:0] = _rows_of_a_copy(server, write, corpus, parts)
             stages.append((size, rows))
             print(f"{size:,}:", *(f"{row.what}: {row.ours:,.1f} {row.unit}" for row in rows), sep="\n  ", flush=True)
-        if "single" in parts:
-            stages[-1][1][:0] = product.single_events(server, write, corpus)
-        if "batch" in parts:
-            small = corpus.bodies(_SMALL_EVENTS, 100, days=1, seed=2)
-            stages[-1][1][:0] = product.batches(server, write, small, _SMALL_EVENTS, 100)
     return stages
+
+
+def _rows_of_a_copy(server: ServerProcess, write: str, corpus: Corpus, parts: Sequence[str]) -> list[Row]:
+    """Measure what adds events that are all of one moment: on a copy, so that the log is the same for what comes after."""
+    if not {"single", "batch"}.intersection(parts):
+        return []
+    rows: list[Row] = []
+    server.stop()
+    with tempfile.TemporaryDirectory(prefix="copy-", dir=server.data_dir.parent) as beside:
+        folder = Path(beside) / "data"
+        shutil.copytree(server.data_dir, folder, ignore=shutil.ignore_patterns("exports", "*.sock"))
+        with _server(folder) as copy:
+            copy.wait_for_search()
+            rows += product.single_events(copy, write, corpus) if "single" in parts else []
+            if "batch" in parts:
+                small = corpus.bodies(_SMALL_EVENTS, 100, days=1, seed=2)
+                rows += product.batches(copy, write, small, _SMALL_EVENTS, 100)
+    server.start()
+    server.wait_for_search()
+    return rows
+
+
+def _server(data_dir: Path) -> ServerProcess:
+    return ServerProcess(
+        data_dir,
+        OPSSENTINAL_INGEST_EVENTS_PER_MINUTE="1000000000",
+        OPSSENTINAL_API_REQUESTS_PER_MINUTE="1000000",
+    )
 
 
 def _number(text: str) -> int:
