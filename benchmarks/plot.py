@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 _COLUMNS = 4
-_WIDTH, _HEIGHT = 210, 130
+_WIDTH, _HEIGHT = 240, 130
 _LEFT, _TOP, _RIGHT, _BOTTOM = 12, 40, 14, 26
 
 
