@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from itertools import count, repeat
+from typing import Any, Literal
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -19,6 +20,8 @@ from opssentinal.ledger.head import Head, lock_head, write_head
 from opssentinal.ledger.reader import read_events
 from opssentinal.ledger.receipts import Receipt
 from opssentinal.merkle import leaf_hashes
+
+_ACCEPTED: Literal["accepted"] = "accepted"
 
 
 def append(events: Sequence[Event] | Drafts, *, now_us: int | None = None) -> list[Receipt]:
@@ -112,4 +115,4 @@ def _write(cursor: Any, head: Head, drafts: Drafts, recorded_at_us: int) -> list
     write_head(
         cursor, Head(growth.frontier.size, growth.frontier.root(), growth.frontier, head.minimum_index, recorded_at_us)
     )
-    return [Receipt(id_.decode(), seq, "accepted") for seq, id_ in enumerate(ids, head.size)]
+    return list(map(Receipt, map(bytes.decode, ids), count(head.size), repeat(_ACCEPTED)))
