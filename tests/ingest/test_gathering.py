@@ -53,6 +53,32 @@ def test_they_share_a_commit(client: Client, monkeypatch: pytest.MonkeyPatch) ->
     assert told == [["a"], ["b", "c"], ["d"]]
 
 
+def test_who_was_answered_is_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others wait, those of the group before come along again; one who comes alone waits for nobody."""
+    monkeypatch.setattr(gathering, "_PATIENCE_S", 3)
+    begin, started = head().size, time.monotonic()
+    for _ in range(3):
+        client.post(event(message="alone"))
+    assert time.monotonic() - started < 3
+    with ThreadPoolExecutor(2) as pool:
+        with commits_held(monkeypatch) as committing:
+            first = pool.submit(client.post, event(message="first"))
+            assert committing.wait(20)
+            second = pool.submit(client.post, event(message="second"))
+            time.sleep(0.3)  # until it is there
+        assert first.result().status == 201
+        assert client.post(event(message="again")).status == 201
+        assert second.result().status == 201
+    assert [bundle.count for bundle in bundles_after(begin)] == [1, 1, 1, 1, 2]
+    assert [recorded.message for recorded in sent_events()][-2:] == ["second", "again"]
+
+
+def test_nobody_waits_for_long(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was answered and does not come again is missed for a moment only."""
+    assert together(monkeypatch, client, [event(message="second")])[0].status == 201
+    assert [recorded.message for recorded in sent_events()][-2:] == ["first", "second"]
+
+
 def test_what_is_wrong_in_one_is_nothing_to_the_others(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Halves of texts that would fit together are refused each by itself, and good events beside them are recorded."""
     good = json.dumps(event(message="good")).encode()

@@ -19,6 +19,8 @@ from opssentinal.ingest.body import Item
 from opssentinal.ingest.operation import Submission
 from opssentinal.ledger.receipts import Receipt
 
+# How long a group waits for those who belong to it: about as long as it takes to record one.
+_PATIENCE_S = 0.002
 # Of a group, or one request more.
 _GROUP_ITEMS_MAX = 512
 
@@ -56,6 +58,9 @@ class Gathering:
         self._waiting_items = 0
         # The group that is being recorded, or about to be.
         self._under_way: asyncio.Task[None] | None = None
+        # How many requests the next group is waited for to have, 0 where it is not, and what ends the wait.
+        self._wanted = 0
+        self._complete: asyncio.Future[None] | None = None
 
     def add(self, items: Sequence[Item], principal: KeyPrincipal, settle: Callable[[Outcome], None]) -> None:
         """Record the items for the key, and call `settle` once, later, with what became of them.
@@ -65,6 +70,8 @@ class Gathering:
         self._sequencer.require_room(len(items), before=self._waiting_items)
         self._waiting.append(_Request(items, principal, settle))
         self._waiting_items += len(items)
+        if len(self._waiting) == self._wanted:
+            self._end_wait()
         if self._under_way is None:
             # A task begins when the loop has received what is there, which so comes along.
             self._under_way = asyncio.get_running_loop().create_task(self._record_waiting())
@@ -73,8 +80,24 @@ class Gathering:
         try:
             while group := self._next_group():
                 await self._record(group)
+                if self._waiting:
+                    await self._wait_for(len(group) + len(self._waiting))
         finally:
             self._under_way = None
+
+    async def _wait_for(self, requests: int) -> None:
+        """Wait a moment until so many wait: those who were answered come again, as a rule, and else would always be in the group
+        after the next, so that groups are half as large."""
+        loop = asyncio.get_running_loop()
+        self._wanted, self._complete = requests, loop.create_future()
+        patience = loop.call_later(_PATIENCE_S, self._end_wait)
+        await self._complete
+        patience.cancel()
+
+    def _end_wait(self) -> None:
+        self._wanted = 0
+        if self._complete is not None and not self._complete.done():
+            self._complete.set_result(None)
 
     def _next_group(self) -> list[_Request]:
         group, count = self._waiting, self._waiting_items
