@@ -102,7 +102,7 @@ class Submission:
         """The status, 201 if all is recorded and else 207, and the JSON body, given one receipt per submitted event."""
         if len(receipts) != len(self.events):
             raise ValueError(f"{len(receipts)} receipts for {len(self.events)} events")
-        if not self._refused and receipts:
+        if not self._refused and len(receipts) > 1:
             ids, seqs, statuses = zip(*receipts, strict=True)
             if "conflict" not in statuses:  # nearly always, and then it takes no step of ours for each event
                 return 201, _encode(Ingested(list(map(ItemResult, range(len(ids)), statuses, ids, seqs))))
