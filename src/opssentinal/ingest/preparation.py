@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -28,25 +29,36 @@ from opssentinal.ingest.operation import Submission
 # A body takes a fraction of a second. Twice this, since it is tried twice, is less than a server that stops waits for its requests.
 ANSWER_TIMEOUT_S = 6
 _END_TIMEOUT_S = 2
+# Of bodies that are asked about together: to ask costs as much as decoding some fifty events.
+_TOGETHER_BYTES = 256 * 1024
 
 log = logging.getLogger(__name__)
 
 
-class Fault(NamedTuple):
-    """A fault of ours in the other process, as text."""
+class _Body(NamedTuple):
+    """What is asked about a body."""
 
-    traceback: str
+    principal: KeyPrincipal
+    content: bytes
+    content_type: str
+    content_encoding: str
+
+
+_Answer = Submission | Exception
 
 
 class Preparers:
     """At most `count` processes that turn bodies into submissions, each with a thread here that waits for its answers.
 
-    A process is started when a body comes for it, and again where it has ended or does not answer; it ends when we do. Call `close()` when no
-    body can come any more.
+    A process is started when a body comes for it, and again where it has ended or does not answer; it ends when we do. Bodies that
+    come while all are busy are asked about together. Belongs to one event loop. Call `close()` when no body can come any more.
     """
 
     def __init__(self, count: int) -> None:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="ingest-preparer")
+        self._free = count
+        self._waiting: deque[tuple[_Body, asyncio.Future[_Answer]]] = deque()
+        self._asking: set[asyncio.Task[None]] = set()
         self._of_thread = threading.local()
         self._processes: list[_Process] = []
 
@@ -55,7 +67,17 @@ class Preparers:
     ) -> Submission:
         """Split, decode, bind and encode a body. Raises what `split` does, and Unavailable where there is no process for it."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._ask, principal, body, content_type, content_encoding)
+        prepared: asyncio.Future[_Answer] = loop.create_future()
+        self._waiting.append((_Body(principal, body, content_type, content_encoding), prepared))
+        if self._free:
+            self._free -= 1
+            task = loop.create_task(self._ask_about_waiting())
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+        answer = await prepared
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def close(self) -> None:
         """Wait for what is being prepared and end the processes."""
@@ -63,22 +85,49 @@ class Preparers:
         for process in self._processes:
             process.close()
 
-    def _ask(self, *question: object) -> Submission:
-        # Preparing changes nothing, so it can be done again where a process was killed over it.
-        for is_last in (False, True):
-            try:
-                answer = self._process().ask(question)
+    async def _ask_about_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while portion := self._next_portion():
+                answers: list[_Answer]
+                try:
+                    answers = await loop.run_in_executor(self._threads, self._ask, [body for body, _ in portion])
+                except Exception as error:  # noqa: BLE001 - raised to each who asked
+                    answers = [error] * len(portion)
+                for (_, prepared), answer in zip(portion, answers, strict=True):
+                    if not prepared.done():  # else its request was given up
+                        prepared.set_result(answer)
+        finally:
+            self._free += 1
+
+    def _next_portion(self) -> list[tuple[_Body, asyncio.Future[_Answer]]]:
+        """What waits, as far as it is small enough to be asked about together: what is packed may be any length."""
+        portion: list[tuple[_Body, asyncio.Future[_Answer]]] = []
+        room = _TOGETHER_BYTES
+        while self._waiting:
+            body = self._waiting[0][0]
+            room -= _TOGETHER_BYTES if body.content_encoding else len(body.content)
+            if portion and room < 0:
                 break
-            except (EOFError, OSError) as error:
-                self._forget_process()
-                log.error("A process that prepares batches ended, did not answer or could not be started: %r", error)
-                if is_last:
-                    raise Unavailable("Batches cannot be prepared at the moment.", hint="Try again.") from error
-        if isinstance(answer, Submission):
-            return answer
-        if isinstance(answer, OpsSentinalError):
-            raise answer
-        raise RuntimeError(f"A batch could not be prepared: {answer}")
+            portion.append(self._waiting.popleft())
+        return portion
+
+    def _ask(self, bodies: list[_Body]) -> list[_Answer]:
+        # Preparing changes nothing, so it can be done again where a process ended over it: each alone, so that one body which
+        # ends the process takes as few others along as may be.
+        try:
+            return self._process().ask(bodies)
+        except (EOFError, OSError) as error:
+            self._forget_process(error)
+        answers: list[_Answer] = []
+        try:
+            for body in bodies:
+                answers += self._process().ask([body])
+        except (EOFError, OSError) as error:
+            self._forget_process(error)
+            lost = Unavailable("Batches cannot be prepared at the moment.", hint="Try again.")
+            answers += [lost] * (len(bodies) - len(answers))
+        return answers
 
     def _process(self) -> _Process:
         process: _Process | None = getattr(self._of_thread, "process", None)
@@ -87,7 +136,8 @@ class Preparers:
             self._processes.append(process)
         return process
 
-    def _forget_process(self) -> None:
+    def _forget_process(self, reason: Exception) -> None:
+        log.error("A process that prepares batches ended, did not answer or could not be started: %r", reason)
         process: _Process | None = getattr(self._of_thread, "process", None)
         if process is not None:
             self._of_thread.process = None
@@ -112,10 +162,11 @@ class _Process:
                 start_new_session=True,
             )
 
-    def ask(self, question: tuple[object, ...]) -> object:
+    def ask(self, bodies: list[_Body]) -> list[_Answer]:
         """Raises EOFError or OSError where the process has ended or does not answer; then it is of no more use."""
-        self._connection.send(question)
-        return self._connection.recv()
+        self._connection.send(bodies)
+        answers: list[_Answer] = self._connection.recv()
+        return answers
 
     def close(self) -> None:
         self._connection.close()
@@ -126,16 +177,14 @@ class _Process:
             self._process.wait()
 
 
-def _prepared(
-    principal: KeyPrincipal, body: bytes, content_type: str, content_encoding: str
-) -> Submission | OpsSentinalError | Fault:
+def _prepared(body: _Body) -> _Answer:
     try:
-        submission = Submission.of(split(body, content_type, content_encoding), principal)
+        submission = Submission.of(split(body.content, body.content_type, body.content_encoding), body.principal)
         submission.encode()
     except OpsSentinalError as error:
         return error
-    except Exception:  # noqa: BLE001
-        return Fault(traceback.format_exc())  # goes on in the process that asked, where it is logged
+    except Exception:  # noqa: BLE001 - raised and logged in the process that asked
+        return RuntimeError(f"A batch could not be prepared: {traceback.format_exc()}")
     return submission
 
 
@@ -147,7 +196,7 @@ def main() -> None:
     with Connection(int(sys.argv[1])) as connection:
         try:
             while True:
-                connection.send(_prepared(*connection.recv()))
+                connection.send(list(map(_prepared, connection.recv())))
         except (EOFError, OSError):
             return  # whoever asked has gone
 
