@@ -6,6 +6,7 @@ Both ways in, the ASGI fast path and the view of the API, run this code, so they
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Annotated, Literal
 
 from msgspec import Meta, Raw, Struct
@@ -84,10 +85,7 @@ class Submission:
     def of_each(cls, requests: Sequence[tuple[Sequence[Item], KeyPrincipal]]) -> list[Submission]:
         """Do `of` for several requests, whose items are decoded together, which costs a third of doing it one by one."""
         decoded = iter(_decoded([item for items, _ in requests for item in items]))
-        return [
-            cls([next(decoded) for _ in items], principal, sum(len(memoryview(i)) for i in items if isinstance(i, Raw)))
-            for items, principal in requests
-        ]
+        return [cls(list(islice(decoded, len(items))), principal, _text_bytes(items)) for items, principal in requests]
 
     def __len__(self) -> int:
         """How many events the request held, good or not."""
@@ -120,6 +118,10 @@ class Submission:
             else:
                 results.append(ItemResult(index, receipt.status, receipt.id, receipt.seq))
         return status, _encode(Ingested(results))
+
+
+def _text_bytes(items: Sequence[Item]) -> int:
+    return sum([len(memoryview(item)) for item in items if isinstance(item, Raw)])
 
 
 def _decoded(items: Sequence[Item]) -> Sequence[Event | InvalidEvent]:
