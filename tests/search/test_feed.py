@@ -184,11 +184,11 @@ class Watched(DuckDBStore):
 
     batches: list[int]
 
-    def ingest(self, bundles: Sequence[Bundle]) -> int:
+    def ingest(self, bundles: Sequence[Bundle], *, may_wait: bool = False) -> int:
         """Note and go on."""
         lines = [line for bundle in bundles for part in (bundle.heads, bundle.whos, bundle.whats) for line in part]
         self.batches.append(sum(map(len, lines)))
-        return super().ingest(bundles)
+        return super().ingest(bundles, may_wait=may_wait)
 
 
 def test_batches_are_bounded_by_their_text(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,9 +216,9 @@ class Overtaken(DuckDBStore):
 
     is_first = True
 
-    def ingest(self, bundles: Sequence[Bundle]) -> int:
+    def ingest(self, bundles: Sequence[Bundle], *, may_wait: bool = False) -> int:
         """Take the batch in, then replace the ledger, once."""
-        position = super().ingest(bundles)
+        position = super().ingest(bundles, may_wait=may_wait)
         if Overtaken.is_first:
             Overtaken.is_first = False
             reset_head()

@@ -176,7 +176,7 @@ def test_a_gap_is_never_taken_in(tmp_path: Path) -> None:
 
 def test_large_events_end_a_portion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A portion of more text than its bound is taken in as far as it came, and everything after it is left."""
-    monkeypatch.setattr(loading, "_PORTION_TEXT_BYTES", 30_000)
+    monkeypatch.setattr(loading, "PORTION_TEXT_BYTES", 30_000)
     monkeypatch.setattr("opssentinal.search.duckdb.ingestion.EVENTS_AT_ONCE", 10)
     log = Log()
     store = DuckDBStore(tmp_path / "index", threads=3)

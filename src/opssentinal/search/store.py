@@ -54,7 +54,7 @@ class SearchStore(Protocol):
     and as compact JSON the further targets (`[[type,id,name,email],…]`), the changes (`[[field,before,after],…]`) and the
     metadata. A phrase must occur in one of them, without regard to case.
 
-    **Concurrency.** One thread writes (`ingest`, `forget`, `rewrite`); any number of threads read meanwhile. Every answer
+    **Concurrency.** One thread writes (`ingest`, `load`, `settle`, `forget`, `rewrite`); any number of threads read meanwhile. Every answer
     is of one moment, also one made of several questions (`overview`).
 
     **Stopping.** Reads take an Interruption. Once it is cancelled or past its deadline, the read ends within a fraction of a
@@ -76,12 +76,20 @@ class SearchStore(Protocol):
     def is_clean(self) -> bool:
         """Whether the file holds no bytes of forgotten events; after `forget` removed some only once it is rewritten."""
 
-    def ingest(self, bundles: Sequence[Bundle]) -> int:
-        """Add the events of consecutive bundles and move the position, in one transaction; return the new position.
+    @property
+    def taken(self) -> int:
+        """The first seq that was not given to the store yet: the position, or beyond it while events wait."""
 
-        The first bundle begins at `position - 1` (its first event is compared with the fingerprint and not added again) or,
-        where the position is 0 or that event is pruned (`forget` told so), at the position. Pruned bundles only move the
+    def ingest(self, bundles: Sequence[Bundle], *, may_wait: bool = False) -> int:
+        """Add the events of consecutive bundles and move the position, in one transaction; return what is `taken` now.
+
+        The first bundle begins at `taken - 1` (its first event is compared with the fingerprint and not added again) or,
+        where that is 0 or that event is pruned (`forget` told so), at `taken`. Pruned bundles only move the
         position. Raises Corrupt where the ledger does not continue what the store has.
+
+        Events that `may_wait` join the store together with later ones, in portions that are as cheap as those of `load`, and the
+        position moves by as much. Until then nobody sees them, and a crash, an error or `close` loses them, so that they are
+        brought again from the position. Whatever else writes takes them in first, as does ingesting nothing.
         """
 
     def load(self, end_seq: int, read: Read) -> Generator[int]:

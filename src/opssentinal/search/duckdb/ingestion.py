@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 import duckdb
 
@@ -140,8 +140,17 @@ _INSERT: Final = (
 )
 
 
-def insert(connection: duckdb.DuckDBPyConnection, bundles: Iterable[Bundle], text_bytes_max: int | None = None) -> int:
-    """Add the events of the bundles within the caller's transaction; return how many.
+class Inserted(NamedTuple):
+    """How many events were added, and how much text the engine has read for them."""
+
+    events: int
+    text_bytes: int
+
+
+def insert(
+    connection: duckdb.DuckDBPyConnection, bundles: Iterable[Bundle], text_bytes_max: int | None = None
+) -> Inserted:
+    """Add the events of the bundles within the caller's transaction.
 
     Any number of them, since each statement takes some. Takes no more bundles once there was as much text as `text_bytes_max`.
     """
@@ -156,7 +165,7 @@ def insert(connection: duckdb.DuckDBPyConnection, bundles: Iterable[Bundle], tex
             text_bytes += file.tell()
             if text_bytes_max is not None and text_bytes >= text_bytes_max:
                 break
-    return inserted
+    return Inserted(inserted, text_bytes)
 
 
 def _fill(file: IO[bytes], bundles: Iterator[Bundle]) -> int:

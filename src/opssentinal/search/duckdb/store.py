@@ -9,7 +9,6 @@ from pathlib import Path
 
 import duckdb
 
-from opssentinal.errors import Unavailable
 from opssentinal.ledger.bundle import Bundle
 from opssentinal.query import Filter
 from opssentinal.search.answers import (
@@ -26,23 +25,12 @@ from opssentinal.search.answers import (
 )  # fmt: skip
 from opssentinal.search.duckdb import exporting, ingestion, loading, schema, segments
 from opssentinal.search.duckdb.conditions import condition_of
+from opssentinal.search.duckdb.failures import ours
 from opssentinal.search.duckdb.questions import Questions
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt, Read
 
 _CATALOG = "search"
-# What these say of the file cannot be true of a good one. An IOException may also be a full disk, so it is read.
-_DAMAGE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException, duckdb.CatalogException)
-_DAMAGE_WORDS = (
-    "corrupt",
-    "checksum",
-    "not a valid duckdb",
-    "could not read",
-    "wal file",
-    "storage version",
-    "serializ",
-)
-
 # Rows that are in the write-ahead log until they are written to the file together: as many as the engine compresses at once, some
 # 40 MB of log. With half as many nearly every row is compressed twice (27 µs of processor per event instead of 17), and the file
 # keeps the room of the first time.
@@ -65,8 +53,10 @@ class DuckDBStore:
 
     def __init__(self, path: Path, *, memory_mb: int = 640, threads: int = 0) -> None:
         self.path = path
-        self._position, self._minimum_index, self._is_clean = 0, 0, True
-        self._fingerprint: bytes | None = None
+        # What is committed, and what the transaction reaches that is open between the two.
+        self._reached = self._taken = loading.Reached()
+        self._is_clean = True
+        self._kept_rows = self._kept_bytes = 0
         is_new = not path.exists()
         if is_new:
             # A log without its file is a leftover: its changes belong to a file that is gone.
@@ -84,7 +74,7 @@ class DuckDBStore:
             self._read_meta()
         except duckdb.Error as error:
             self._connection.close()
-            raise _ours(error, opening=True) from error
+            raise ours(error, opening=True) from error
         except BaseException:
             self._connection.close()
             raise
@@ -95,12 +85,13 @@ class DuckDBStore:
         ).fetchall()
         if not rows or rows[0][0] != schema.layout():
             raise Corrupt("The index has another layout.")
-        _, self._position, self._minimum_index, self._fingerprint, self._is_clean = rows[0]
+        _, *reached, self._is_clean = rows[0]
+        self._reached = self._taken = loading.Reached(*reached)
         # Below the minimum index there are held events, of which there may be any number.
         [(count, last)] = self._connection.execute(
-            "SELECT count(*) FILTER (seq >= ?), max(seq) FROM event", [self._minimum_index]
+            "SELECT count(*) FILTER (seq >= ?), max(seq) FROM event", [self.minimum_index]
         ).fetchall()
-        if (last is not None and last >= self._position) or count > self._position - self._minimum_index:
+        if (last is not None and last >= self.position) or count > self.position - self.minimum_index:
             raise Corrupt("The index has rows beyond its position.")
         if len(rows) > 1:  # we stopped while loading
             self._fold_meta()
@@ -108,73 +99,98 @@ class DuckDBStore:
     @property
     def position(self) -> int:
         """See SearchStore.position."""
-        return self._position
+        return self._reached.position
 
-    def ingest(self, bundles: Sequence[Bundle]) -> int:
-        """See SearchStore.ingest."""
-        if not bundles:
-            return self._position
-        stretch = loading.Stretch(bundles, self._position)
-        with self._on_one_thread(bundles[-1].end_seq - self._position):
-            with self._writing() as connection:
-                inserted = ingestion.insert(connection, stretch)
-                self._check_continues(stretch)
-                connection.execute(
-                    "UPDATE meta SET position = ?, minimum_index = ?, fingerprint = ?", self._state_after(stretch)
-                )
-            self._position, self._minimum_index, self._fingerprint = self._state_after(stretch)
-            self._unsaved_rows += inserted
-            if self._unsaved_rows >= _CHECKPOINT_ROWS:
-                self._save()
-        return self._position
+    @property
+    def taken(self) -> int:
+        """See SearchStore.taken."""
+        return self._taken.position
+
+    def ingest(self, bundles: Sequence[Bundle], *, may_wait: bool = False) -> int:
+        """See SearchStore.ingest.
+
+        What may wait is in a transaction that stays open until it has a whole row group: see `loading`.
+        """
+        end_seq = bundles[-1].end_seq if bundles else self.taken
+        with self._on_one_thread(end_seq - self.position):
+            while bundles:
+                whole_at = self.position + loading.PORTION_EVENTS
+                now, bundles = loading.cut(bundles, whole_at if may_wait or self._is_keeping else end_seq)
+                self._take(now)
+                if self.taken >= whole_at or self._kept_bytes >= loading.PORTION_TEXT_BYTES:
+                    self._commit()
+            if not may_wait:
+                self._commit()
+        return self.taken
+
+    @property
+    def _is_keeping(self) -> bool:
+        """Whether a transaction is open."""
+        return self._taken is not self._reached
+
+    def _take(self, bundles: Sequence[Bundle]) -> None:
+        """Add events to the transaction that is open, or begin one."""
+        stretch = loading.Stretch(bundles, self.taken)
+        with self._all_or_nothing() as connection:
+            if not self._is_keeping:
+                connection.execute("BEGIN")
+            inserted = ingestion.insert(connection, stretch)
+            self._taken = self._taken.through(stretch)
+        self._kept_rows += inserted.events
+        self._kept_bytes += inserted.text_bytes
+
+    def _commit(self) -> None:
+        """Commit the transaction that is open, if one is."""
+        if not self._is_keeping:
+            return
+        with self._all_or_nothing() as connection:
+            connection.execute("UPDATE meta SET position = ?, minimum_index = ?, fingerprint = ?", self._taken)
+            connection.execute("COMMIT")
+        self._reached = self._taken
+        self._unsaved_rows += self._kept_rows
+        self._kept_rows = self._kept_bytes = 0
+        if self._unsaved_rows >= _CHECKPOINT_ROWS:
+            self._save()
 
     def settle(self) -> None:
         """See SearchStore.settle."""
+        self._commit()
         if self._unsaved_rows >= _SETTLED_ROWS:
             self._save()
 
     def load(self, end_seq: int, read: Read) -> Generator[int]:
         """See SearchStore.load."""
-        firsts = range(self._position, end_seq - loading.PORTION_EVENTS + 1, loading.PORTION_EVENTS)
-        if not firsts:
+        if end_seq < self.taken + loading.PORTION_EVENTS:
             return
+        self._commit()
+        firsts = range(self.position, end_seq - loading.PORTION_EVENTS + 1, loading.PORTION_EVENTS)
         threads = min(self._threads, self._portions_at_once)
         try:
-            with self._on_one_thread(end_seq - self._position):
+            with self._on_one_thread(end_seq - self.position):
                 portions = loading.portions(self._connection, _CATALOG, firsts, read, threads)
                 with closing(portions):
                     for cursor, stretch in portions:
-                        self._check_continues(stretch)
-                        state = self._state_after(stretch)
+                        reached = self._reached.through(stretch)
                         # The row that the portion before has written cannot be changed in this transaction, which is as old.
                         cursor.execute(
-                            "INSERT INTO meta VALUES (?, ?, ?, ?, ?)", [schema.layout(), *state, self._is_clean]
+                            "INSERT INTO meta VALUES (?, ?, ?, ?, ?)", [schema.layout(), *reached, self._is_clean]
                         )
                         cursor.execute("COMMIT")
-                        self._position, self._minimum_index, self._fingerprint = state
-                        yield self._position
+                        self._reached = self._taken = reached
+                        yield self.position
                 self._fold_meta()
                 self._save()
         except duckdb.Error as error:
-            raise _ours(error) from error
+            raise ours(error) from error
 
     def _fold_meta(self) -> None:
         """Keep one row of those that portions have written, each with its position: the last one."""
-        self._connection.execute("DELETE FROM meta WHERE position < ?", [self._position])
+        self._connection.execute("DELETE FROM meta WHERE position < ?", [self.position])
 
     def _save(self) -> None:
         self._checkpoint()
         with self._writing() as connection:
-            segments.describe(connection, self._position)
-
-    def _check_continues(self, stretch: loading.Stretch) -> None:
-        if stretch.before is not None and stretch.before != self._fingerprint:
-            raise Corrupt("The index is not of this ledger.")
-
-    def _state_after(self, stretch: loading.Stretch) -> tuple[int, int, bytes | None]:
-        """Position, minimum index and fingerprint."""
-        minimum_index = max(self._minimum_index, stretch.minimum_index)
-        return stretch.position, minimum_index, stretch.last or self._fingerprint
+            segments.describe(connection, self.position)
 
     @contextmanager
     def _on_one_thread(self, rows: int) -> Iterator[None]:
@@ -201,27 +217,28 @@ class DuckDBStore:
         except duckdb.TransactionException:
             return
         except duckdb.Error as error:
-            raise _ours(error) from error
+            raise ours(error) from error
         self._unsaved_rows = 0
 
     def forget(self, minimum_index: int, held: Sequence[int] = ()) -> int:
         """See SearchStore.forget."""
+        self._commit()
         with self._writing() as connection:
             done = connection.execute(
                 "DELETE FROM event WHERE seq < ? AND seq NOT IN (SELECT unnest(?::BIGINT[]))",
                 [minimum_index, list(held)],
             ).fetchone()
-            kept = max(self._minimum_index, minimum_index)
+            kept = max(self.minimum_index, minimum_index)
             forgotten = int(done[0]) if done else 0
             connection.execute("UPDATE meta SET minimum_index = ?, is_clean = is_clean AND ?", [kept, forgotten == 0])
-        self._minimum_index = kept
+        self._reached = self._taken = self._reached._replace(minimum_index=kept)
         self._is_clean = self._is_clean and forgotten == 0
         return forgotten
 
     @property
     def minimum_index(self) -> int:
         """See SearchStore.minimum_index."""
-        return self._minimum_index
+        return self._reached.minimum_index
 
     @property
     def is_clean(self) -> bool:
@@ -230,6 +247,7 @@ class DuckDBStore:
 
     def rewrite(self, path: Path) -> None:
         """See SearchStore.rewrite."""
+        self._commit()
         path.unlink(missing_ok=True)
         _wal(path).unlink(missing_ok=True)
         try:
@@ -237,7 +255,7 @@ class DuckDBStore:
             try:
                 schema.create(self._connection, "rewritten")
                 self._connection.execute("INSERT INTO rewritten.event SELECT * FROM event ORDER BY seq")
-                segments.describe(self._connection, self._position, "rewritten")
+                segments.describe(self._connection, self.position, "rewritten")
                 self._connection.execute(
                     "DELETE FROM rewritten.meta; INSERT INTO rewritten.meta SELECT * REPLACE (true AS is_clean) FROM meta"
                 )
@@ -245,7 +263,7 @@ class DuckDBStore:
             finally:
                 self._connection.execute("DETACH rewritten")
         except duckdb.Error as error:
-            raise _ours(error) from error
+            raise ours(error) from error
 
     def page(
         self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None, stop: Interruption
@@ -327,18 +345,25 @@ class DuckDBStore:
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """One transaction of the writer: all of it or nothing."""
+        with self._all_or_nothing() as connection:
+            connection.execute("BEGIN")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Part of the writer's transaction, of which nothing is left after an error."""
         try:
-            self._connection.execute("BEGIN")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # A COMMIT that failed has rolled back by itself.
-                with suppress(duckdb.TransactionException):
-                    self._connection.execute("ROLLBACK")
-                raise
-        except duckdb.Error as error:
-            raise _ours(error) from error
+            yield self._connection
+        except BaseException as error:
+            self._taken = self._reached
+            self._kept_rows = self._kept_bytes = 0
+            # There is none any more where a COMMIT failed.
+            with suppress(duckdb.TransactionException):
+                self._connection.execute("ROLLBACK")
+            if isinstance(error, duckdb.Error):
+                raise ours(error) from error
+            raise
 
     @contextmanager
     def _asking(self, stop: Interruption) -> Iterator[Questions]:
@@ -356,29 +381,8 @@ class DuckDBStore:
         except duckdb.InterruptException as error:
             raise stop.error() from error
         except duckdb.Error as error:
-            raise _ours(error) from error
+            raise ours(error) from error
 
 
 def _wal(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
-
-
-def _ours(error: duckdb.Error, *, opening: bool = False) -> Exception:
-    """The engine's error as one of the contract's."""
-    text = str(error).lower()
-    if "could not set lock" in text or "conflicting lock" in text:
-        return Unavailable(
-            "Another process has the search index open.", hint="Is another server running on this folder?"
-        )
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return Unavailable(
-            "The question needs more memory than the search engine may use.",
-            hint="Narrow the time range, or raise OPSSENTINAL_SEARCH_MEMORY_MB.",
-            code="out_of_memory",
-        )
-    if "no space left" in text:
-        return Unavailable("The disk of the search index is full.", code="disk_full")
-    damaged = isinstance(error, _DAMAGE) or any(word in text for word in _DAMAGE_WORDS)
-    if damaged or (opening and isinstance(error, duckdb.IOException | duckdb.BinderException)):
-        return Corrupt(str(error))
-    return Unavailable(f"The search engine failed: {error}")

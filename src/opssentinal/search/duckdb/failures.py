@@ -1,0 +1,41 @@
+"""The engine's errors as those of the contract."""
+
+from __future__ import annotations
+
+import duckdb
+
+from opssentinal.errors import Unavailable
+from opssentinal.search.store import Corrupt
+
+# What these say of the file cannot be true of a good one. An IOException may also be a full disk, so it is read.
+_DAMAGE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException, duckdb.CatalogException)
+_DAMAGE_WORDS = (
+    "corrupt",
+    "checksum",
+    "not a valid duckdb",
+    "could not read",
+    "wal file",
+    "storage version",
+    "serializ",
+)
+
+
+def ours(error: duckdb.Error, *, opening: bool = False) -> Exception:
+    """The engine's error as one of the contract's."""
+    text = str(error).lower()
+    if "could not set lock" in text or "conflicting lock" in text:
+        return Unavailable(
+            "Another process has the search index open.", hint="Is another server running on this folder?"
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return Unavailable(
+            "The question needs more memory than the search engine may use.",
+            hint="Narrow the time range, or raise OPSSENTINAL_SEARCH_MEMORY_MB.",
+            code="out_of_memory",
+        )
+    if "no space left" in text:
+        return Unavailable("The disk of the search index is full.", code="disk_full")
+    damaged = isinstance(error, _DAMAGE) or any(word in text for word in _DAMAGE_WORDS)
+    if damaged or (opening and isinstance(error, duckdb.IOException | duckdb.BinderException)):
+        return Corrupt(str(error))
+    return Unavailable(f"The search engine failed: {error}")
