@@ -28,8 +28,12 @@ def _doubled(text: str) -> str:
     return f"""replace({text}, '"', '""')"""
 
 
-def _quoted(text: str) -> str:
-    return f"""concat('"', {_doubled(text)}, '"')"""
+# Stands before and after a text whose quotes are to be doubled still. NUL never reaches the ledger.
+QUOTES_ONCE: Final = b"\0"
+
+
+def _quoted_once(text: str) -> str:
+    return f"""concat('"', chr(0), {text}, chr(0), '"')"""
 
 
 def _json_in_cell(column: str) -> str:
@@ -95,7 +99,7 @@ def _cell(column: str) -> str:
 # Most events have one target at most; what more there are is quoted as a whole.
 _CSV_TARGETS: Final = (
     "CASE WHEN target_type = '' THEN '[]' "
-    f"""WHEN more_targets = '' THEN concat('"[', {_members(_TARGET, in_cell=True)}, ']"') ELSE {_quoted(_TARGETS)} END"""
+    f"""WHEN more_targets = '' THEN concat('"[', {_members(_TARGET, in_cell=True)}, ']"') ELSE {_quoted_once(_TARGETS)} END"""
 )
 # The columns as they stand in the file. None without _cell can begin like a formula; action and outcome need no quotes by
 # their patterns, an object of JSON always does.
@@ -114,8 +118,8 @@ _CSV_COLUMNS: Final[dict[str, str]] = {
     "actor_id": _cell("actor_id"),
     "actor_email": _cell("actor_email"),
     "targets_json": _CSV_TARGETS,
-    "changes_json": f"CASE WHEN changes = '' THEN '[]' ELSE {_quoted(_CHANGES)} END",
-    "metadata_json": f"CASE WHEN metadata = '' THEN '{{}}' ELSE {_quoted('metadata')} END",
+    "changes_json": f"CASE WHEN changes = '' THEN '[]' ELSE {_quoted_once(_CHANGES)} END",
+    "metadata_json": f"CASE WHEN metadata = '' THEN '{{}}' ELSE {_quoted_once('metadata')} END",
     "source": _cell("source"),
     "tenant": _cell("tenant"),
     "message": _cell("message"),
