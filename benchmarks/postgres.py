@@ -123,7 +123,7 @@ def _copy_in(connection: psycopg.Connection, corpus: Corpus, count: int) -> list
             spent_s += time.monotonic() - started
             sent += len(lines)
         if sent:
-            rows.append(Row(f"batches of {batch:,}, durable", sent / spent_s, "/s", note="COPY"))
+            rows.append(Row(f"batches of {batch:,}, durable", sent / spent_s, "/s", note="COPY, one connection"))
     return rows
 
 

@@ -92,10 +92,13 @@ def _ms(text: str) -> float:
 
 
 def batches(server: ServerProcess, token: str, bodies: Iterable[Body], count: int, batch: int) -> list[Row]:
-    """Batches with time-ordered ids; the second clock stops when search has them too. Some 4,000 events are on their way at once."""
+    """Batches with time-ordered ids; the second clock stops when search has them too.
+
+    Some 8,000 events are on their way at once, in 16 requests at most.
+    """
     with _resident(server) as most:
         started = time.monotonic()
-        send_batches(server.port, token, bodies, min(4_000 // batch, 16))
+        send_batches(server.port, token, bodies, min(8_000 // batch, 16))
         durable_s = time.monotonic() - started
         server.wait_for_search()
         searchable_s = time.monotonic() - started
