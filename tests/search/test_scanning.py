@@ -73,3 +73,21 @@ def test_a_partial_page_says_how_far_it_came(store: DuckDBStore, monkeypatch: py
     newest = store.page(parse(""), 1, None, "newest", None, GO).events[0]
     assert page.next.occurred_at_us <= int(newest.occurred_at.timestamp() * 1e6)
     assert isinstance(page.next, Position)
+
+
+def test_what_comes_after_a_question_is_found_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later and earlier than anything before it, also beside events that are forgotten meanwhile."""
+    monkeypatch.setattr(scanning, "PORTIONS_FROM_ROWS", 1)
+    made = DuckDBStore(tmp_path / "index", threads=1)
+    assert walk(made, "", 2, "newest") == ([], 0)
+    times = dict(enumerate((0, 3, -400, 900, -2, -900, 901)))
+    for seq, days in times.items():
+        made.ingest([bundle_of([event(0, occurred_at=BEGIN + timedelta(days=days))], seq)])
+        first = 0
+        if seq >= 5:
+            first = 4
+            made.forget(first)
+        wanted = sorted(range(first, seq + 1), key=times.__getitem__)
+        assert walk(made, "", 2, "oldest") == (wanted, 0)
+        assert walk(made, "", 2, "newest") == (wanted[::-1], 0)
+    made.close()

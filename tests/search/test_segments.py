@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -69,6 +70,12 @@ def seen(path: Path) -> list[tuple[int, int, int]]:
     """What a closed index has taken down of its segments."""
     with duckdb.connect(path, read_only=True) as connection:
         return connection.execute("SELECT * FROM seen ORDER BY ALL").fetchall()
+
+
+def seen_targets(path: Path) -> list[tuple[int, ...]]:
+    """The bits of the targets of a closed index."""
+    with duckdb.connect(path, read_only=True) as connection:
+        return connection.execute("SELECT * FROM seen_target ORDER BY ALL").fetchall()
 
 
 def person(name: str, **fields: object) -> Event:
@@ -152,6 +159,83 @@ def test_reads_only_segments_that_may_hold_it(opened: Callable[[], DuckDBStore])
     again.close()
 
 
+def test_reads_only_segments_that_may_hold_a_target(opened: Callable[[], DuckDBStore]) -> None:
+    """A target whose segment lacks its bit is not looked for, by none of its texts; the others are."""
+    store = opened()
+    groups = [[event(targets=[Target("key", f"k{n}", f"Key {n}", f"K{n}@example.com")])] for n in range(9)]
+    spread(store, groups)
+    texts = ("k4", "KEY 4", "k4@Example.com")
+    for text in texts:
+        assert found(store, f'target:"{text}"') == [4]
+    store.close()
+    with duckdb.connect(store.path) as connection:
+        connection.execute("DELETE FROM seen_target WHERE segment = 4")
+    again = DuckDBStore(store.path)
+    for text in texts:
+        assert again.extent(parse(f'target:"{text}"'), None, GO).count == 0
+        assert found(again, f'target:"{text.replace("4", "5")}"') == [5]
+    assert found(again, "target:k*") == list(range(9))
+    again.close()
+
+
+def test_no_target_is_hidden_among_many(opened: Callable[[], DuckDBStore]) -> None:
+    """Thousands of targets over segments that are brought in small batches: each is found where it is, before and after some
+    are forgotten and the file is written again."""
+    chance, store = random.Random(7), opened()
+    groups = [
+        [
+            event(targets=[_any_target(chance) for _ in range(chance.choice((0, 1, 1, 1, 1, 2 if number == 5 else 1)))])
+            for _ in range(400)
+        ]
+        for number in range(10)
+    ]
+    recorded: list[RecordedEvent] = []
+    for number, group in enumerate(groups):
+        first, end = number * SEGMENT_SEQS, (number + 1) * SEGMENT_SEQS
+        for at in range(0, len(group), 133):
+            bundle = bundle_of(group[at : at + 133], first + at)
+            store.ingest([bundle])
+            recorded += bundle.events()
+        at = first + len(group)
+        store.ingest([Bundle(at, end - at, 0, 0, [], [], [])])
+    asked = [f"target:{chance.choice('int')}{chance.randrange(3_000)}" for _ in range(60)]
+    for query in asked:
+        assert all_pages(store, parse(query), 50) == newest_first(matching(recorded, parse(query)))
+    kept = {each.seq for each in recorded if each.seq < 4 * SEGMENT_SEQS and each.seq % 3 == 0}
+    store.forget(4 * SEGMENT_SEQS, sorted(kept))
+    recorded = [each for each in recorded if each.seq in kept or each.seq >= 4 * SEGMENT_SEQS]
+    made = store.path.with_name("rewritten")
+    store.rewrite(made)
+    rewritten = DuckDBStore(made, threads=1)
+    for query in asked:
+        wanted = newest_first(matching(recorded, parse(query)))
+        assert all_pages(store, parse(query), 50) == wanted
+        assert all_pages(rewritten, parse(query), 50, "oldest") == wanted[::-1]
+    rewritten.close()
+
+
+def _any_target(chance: random.Random) -> Target:
+    number = chance.randrange(3_000)
+    email = f"t{number}" if chance.random() < 0.01 else None
+    return Target("thing", f"I{number}", f"N{chance.randrange(3_000)}" if chance.random() < 0.5 else None, email)
+
+
+def test_what_is_known_of_all_targets_is_of_its_moment(opened: Callable[[], DuckDBStore]) -> None:
+    """Further targets and e-mails that come with a segment are found, although there were none when the question was put first."""
+    store = opened()
+    spread(store, [[event(targets=[Target("key", "k1")])] for _ in range(8)])
+    assert found(store, "target:gold") == []
+    for first, targets in (
+        (8, [Target("key", "k1"), Target("door", "gold")]),
+        (9, [Target("key", "k1", None, "gold")]),
+    ):
+        store.ingest([bundle_of([event(targets=targets)], first * SEGMENT_SEQS)])
+        assert found(store, "target:gold") == list(range(8, first + 1))
+        at = first * SEGMENT_SEQS + 1
+        store.ingest([Bundle(at, SEGMENT_SEQS - 1, 0, 0, [], [], [])])
+        assert found(store, "target:gold") == list(range(8, first + 1))
+
+
 def test_more_values_than_are_taken_down(opened: Callable[[], DuckDBStore]) -> None:
     """A segment of very many actors may hold any, takes no more space for it, and keeps its other columns."""
     store = opened()
@@ -199,6 +283,7 @@ def test_forgotten_values_are_gone_once_rewritten(opened: Callable[[], DuckDBSto
     store.close()
     other.close()
     assert seen(tmp_path / "rewritten") == seen(other.path)
+    assert seen_targets(tmp_path / "rewritten") == seen_targets(other.path)
     rewritten = DuckDBStore(tmp_path / "rewritten")
     assert found(rewritten, "actor:usr_p3") == [3]
     assert found(rewritten, "actor:usr_p4") == []

@@ -16,7 +16,16 @@ from opssentinal.events.model import to_us
 from opssentinal.query import FIELDS, Filter, Phrase, Term, pieces
 from opssentinal.search.answers import Position
 from opssentinal.search.duckdb.schema import FOLDED_FROM
-from opssentinal.search.duckdb.segments import DESCRIBED, MORE_TARGETS, Trace, trace_of_range, trace_of_texts
+from opssentinal.search.duckdb.segments import (
+    DESCRIBED,
+    MORE_TARGETS,
+    TARGET_EMAILS,
+    Trace,
+    is_few,
+    trace_of_range,
+    trace_of_targets,
+    trace_of_texts,
+)  # fmt: skip
 
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "actor": ("actor_id", "actor_name", "actor_email"),
@@ -43,7 +52,7 @@ Option = tuple[str, list[Any]]
 
 
 class Folded(NamedTuple):
-    """A text in lower case as the engine writes it, and the 16-bit hashes of the text and of its lower case."""
+    """A text in lower case as the engine writes it, and the hashes of the text and of its lower case."""
 
     lower: str
     hash: int
@@ -101,6 +110,16 @@ def alternatives_of(filter: Filter, engine: Engine, *, head: int | None, skips: 
     return [compiler.condition(head, others, option) for option in compiler.targets(hashed)]
 
 
+def has_few_segments(filter: Filter, engine: Engine) -> bool:
+    """Whether the events of the filter are in so few segments that one question finds them all."""
+    return is_few(engine.segments(_traces_of(filter.terms, engine.fold(_texts(filter.terms, ())))))
+
+
+def tells_soon(filter: Filter) -> bool:
+    """Whether it is worth asking for the segments before anything else: for targets, which are rare in any portion of time."""
+    return any(map(_is_hashed, filter.terms))
+
+
 def _add_time_range(condition: Condition, filter: Filter) -> None:
     if filter.after is not None:
         condition.add("occurred_us >= ?", to_us(filter.after))
@@ -148,7 +167,7 @@ class _Compiler:
         self._engine = engine
         self._filter = filter
         self._folded = engine.fold(_texts(terms, filter.text))
-        self._segments = engine.segments([traces for term in terms if skips and (traces := _traces(term))])
+        self._segments = engine.segments(_traces_of(terms, self._folded) if skips else [])
 
     def condition(self, head: int | None, terms: Sequence[Term], option: Option | None = None) -> Condition:
         """The whole condition of events below `head`, with these terms and, in place of another one, an option of it."""
@@ -203,11 +222,16 @@ class _Compiler:
         """The ways to be one of the term's values, for a term that _is_hashed."""
         exact = [pieces(value)[0] for value in term.values]
         more, parameters = _any(self._more_targets((text,), _MORE_TARGETS["target"]) for text in exact)
+        *mostly, email = (self._equal(column, exact, fold=True) for column in _COLUMNS["target"])
+        if seldom := self._engine.segments([[MORE_TARGETS, TARGET_EMAILS]]):
+            # Where hardly a target has an e-mail or another beside it, one question looks for both, once if it finds nothing.
+            both = f"({seldom} AND ({email[0]} OR (more_targets <> '' AND {more})))", [*email[1], *parameters]
+            anywhere = Condition()
+            anywhere.add(both[0], *both[1])
+            is_absent = is_few(seldom) and self._engine.few_rows([anywhere]) == []
+            return mostly if is_absent else [*mostly, both]
         where = self._engine.segments([[MORE_TARGETS]]) or "true"
-        return [
-            *(self._equal(column, exact, fold=True) for column in _COLUMNS["target"]),
-            (f"({where} AND more_targets <> '' AND {more})", parameters),
-        ]
+        return [*mostly, email, (f"({where} AND more_targets <> '' AND {more})", parameters)]
 
     def phrase(self, phrase: Phrase) -> Option:
         """The phrase in any searchable text."""
@@ -242,7 +266,7 @@ class _Compiler:
         sql, parameters = _one_of(f"lower({column})" if fold else column, wanted)
         if column not in _HASHED:
             return sql, parameters
-        hashes = sorted({each.lower_hash if fold else each.hash for each in folded})
+        hashes = sorted({(each.lower_hash if fold else each.hash) & 65535 for each in folded})
         return f"({_one_of(f'{column}_h', hashes, 'USMALLINT')[0]} AND {sql})", [*hashes, *parameters]
 
     def _like(self, column: str, parts: tuple[str, ...], *, fold: bool) -> Option:
@@ -280,10 +304,16 @@ class _Compiler:
         return sql, [self._folded[in_json(longest)].lower, *wanted * len(places)]
 
 
-def _traces(term: Term) -> list[Trace]:
+def _traces_of(terms: Sequence[Term], folded: dict[str, Folded]) -> list[list[Trace]]:
+    return [traces for term in terms if (traces := _traces(term, folded))]
+
+
+def _traces(term: Term, folded: dict[str, Folded]) -> list[Trace]:
     """What tells the segments that may hold a value of the term; nothing where nothing does."""
     if term.negated:
         return []
+    if _is_hashed(term):
+        return [trace_of_targets([folded[pieces(value)[0]].lower_hash for value in term.values]), MORE_TARGETS]
     match term.field:
         case "category":
             return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import duckdb
 
@@ -27,9 +27,18 @@ from opssentinal.search.answers import (
     SeenAction,
 )  # fmt: skip
 from opssentinal.search.duckdb import scanning, time_axis
-from opssentinal.search.duckdb.conditions import Condition, Folded, add_bound, alternatives_of, condition_of, is_costly
+from opssentinal.search.duckdb.conditions import (
+    Condition,
+    Folded,
+    add_bound,
+    alternatives_of,
+    condition_of,
+    has_few_segments,
+    is_costly,
+    tells_soon,
+)  # fmt: skip
 from opssentinal.search.duckdb.rows import SELECTED, event_of
-from opssentinal.search.duckdb.segments import Segments, Trace
+from opssentinal.search.duckdb.segments import Known, Segments, Trace
 from opssentinal.search.interruption import Interruption
 
 _FEW_ROWS: Final = 2_000
@@ -52,14 +61,22 @@ _FACETS: Final[dict[str, tuple[str, str | None]]] = {
 _MORE_FACETS: Final[dict[str, tuple[int, int | None]]] = {"target": (2, 3), "target_type": (1, None)}
 
 
+class Lasting(NamedTuple):
+    """What was found out of a store and holds for its later moments too."""
+
+    known: Known
+    span: scanning.Span
+
+
 class Questions:
     """Questions of one moment: the cursor's transaction."""
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, stop: Interruption) -> None:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, stop: Interruption, lasting: Lasting) -> None:
         self._cursor = cursor
         self._stop = stop
         self._found: dict[tuple[Any, ...], list[int]] = {}
         self._folded: dict[str, Folded] = {}
+        self._lasting = lasting
         self._segments: Segments | None = None
         self._extents: dict[tuple[Any, ...], Extent] = {}
 
@@ -90,10 +107,9 @@ class Questions:
                     add_bound(each, after, newest=newest)
             return made
 
-        [(total, *extent)] = self._rows("SELECT count(*), min(occurred_us), max(occurred_us) FROM event")
+        total, first, last = self._lasting.span.until(self._rows, self._position)
         if total < scanning.PORTIONS_FROM_ROWS:
             return scanning.scan(self._rows, conditions(filter), count, newest=newest)
-        first, last = extent
         spacing_us = (last - first) / total
         if filter.after is not None:
             first = max(first, to_us(filter.after))
@@ -104,11 +120,17 @@ class Questions:
                 (first, min(last, after.occurred_at_us)) if newest else (max(first, after.occurred_at_us), last)
             )
 
-        def within(begin_us: int, end_us: int, is_first: bool) -> list[Condition]:
+        def skips(is_first: bool) -> bool:
             # What is frequent is found in the first portion, sooner than where it may be.
-            return conditions(filter.between(from_us(begin_us), from_us(end_us + 1)), skips=not is_first)
+            return not is_first or tells_soon(filter)
 
-        return scanning.scan_in_portions(self._rows, within, (first, last), spacing_us, count, newest=newest)
+        def within(begin_us: int, end_us: int, is_first: bool) -> list[Condition]:
+            return conditions(filter.between(from_us(begin_us), from_us(end_us + 1)), skips(is_first))
+
+        def is_little(is_first: bool) -> bool:
+            return skips(is_first) and has_few_segments(filter, self)
+
+        return scanning.scan_in_portions(self._rows, within, is_little, (first, last), spacing_us, count, newest=newest)
 
     def overview(
         self, filter: Filter, fields: Sequence[str], values: int, buckets: int, tz: str, head: int | None
@@ -169,7 +191,7 @@ class Questions:
     def fold(self, texts: Sequence[str]) -> dict[str, Folded]:
         """Ask the engine for its lower case and its hashes of texts, of each once."""
         if new := [text for text in texts if text not in self._folded]:
-            rows = self._rows("SELECT x, lower(x), hash(x) & 65535, hash(lower(x)) & 65535 FROM unnest(?) t(x)", [new])
+            rows = self._rows("SELECT x, lower(x), hash(x), hash(lower(x)) FROM unnest(?) t(x)", [new])
             self._folded |= {text: Folded(lower, hash_, lower_hash) for text, lower, hash_, lower_hash in rows}
         return self._folded
 
@@ -191,7 +213,7 @@ class Questions:
     def segments(self, all_of: Sequence[Sequence[Trace]]) -> str:
         """See conditions.Engine."""
         if self._segments is None:
-            self._segments = Segments(self._rows, self._position)
+            self._segments = Segments(self._rows, self._position, self._lasting.known)
         return self._segments.condition(all_of)
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:

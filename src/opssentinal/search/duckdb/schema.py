@@ -15,7 +15,7 @@ import duckdb
 from opssentinal.search.duckdb import segments
 
 # Counts up whenever the tables or the meaning of a column change: the index is then built again.
-LAYOUT: Final = 4
+LAYOUT: Final = 5
 
 # Bits of the column `marks`.
 WHO_ERASED, WHAT_ERASED, AGENT_EMPTY, MESSAGE_EMPTY = 1, 2, 4, 8
@@ -100,7 +100,8 @@ def create(connection: duckdb.DuckDBPyConnection, catalog: str = "") -> None:
         for name, type_ in EVENT_COLUMNS.items()
     )
     connection.execute(f"CREATE TABLE {prefix}event ({columns})")
-    connection.execute(f"CREATE TABLE {prefix}{segments.TABLE}")
+    for table in segments.TABLES:
+        connection.execute(f"CREATE TABLE {prefix}{table}")
     connection.execute(_META.format(prefix))
     connection.execute(f"INSERT INTO {prefix}meta VALUES (?, 0, 0, NULL, true)", [layout()])
 

@@ -23,10 +23,10 @@ from opssentinal.search.answers import (
     Position,
     SeenAction,
 )  # fmt: skip
-from opssentinal.search.duckdb import exporting, ingestion, loading, schema, segments
+from opssentinal.search.duckdb import exporting, ingestion, loading, scanning, schema, segments
 from opssentinal.search.duckdb.conditions import condition_of
 from opssentinal.search.duckdb.failures import ours
-from opssentinal.search.duckdb.questions import Questions
+from opssentinal.search.duckdb.questions import Lasting, Questions
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt, Read
 
@@ -62,6 +62,7 @@ class DuckDBStore:
             # A log without its file is a leftover: its changes belong to a file that is gone.
             _wal(path).unlink(missing_ok=True)
         self._unsaved_rows = 0
+        self._lasting = Lasting({}, scanning.Span())
         self._portions_at_once = max(memory_mb // loading.PORTION_MB, 1)
         self._connection = duckdb.connect(config=schema.engine_settings(memory_mb, threads, f"{path}.tmp"))
         try:
@@ -325,7 +326,7 @@ class DuckDBStore:
     ) -> Exported:
         """See SearchStore.export."""
         with self._reading(stop) as cursor:
-            condition = condition_of(filter, Questions(cursor, stop), head=head)
+            condition = condition_of(filter, Questions(cursor, stop, self._lasting), head=head)
             return exporting.export(cursor, condition, format, path, bom, progress, stop)
 
     def rows(self) -> int:
@@ -368,7 +369,7 @@ class DuckDBStore:
     @contextmanager
     def _asking(self, stop: Interruption) -> Iterator[Questions]:
         with self._reading(stop) as cursor:
-            yield Questions(cursor, stop)
+            yield Questions(cursor, stop, self._lasting)
 
     @contextmanager
     def _reading(self, stop: Interruption) -> Iterator[duckdb.DuckDBPyConnection]:
