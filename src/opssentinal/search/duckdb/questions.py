@@ -38,7 +38,7 @@ from opssentinal.search.duckdb.conditions import (
     tells_soon,
 )  # fmt: skip
 from opssentinal.search.duckdb.rows import SELECTED, event_of
-from opssentinal.search.duckdb.segments import Known, Segments, Trace
+from opssentinal.search.duckdb.segments import SEGMENT_BITS, Known, Segments, Trace
 from opssentinal.search.interruption import Interruption
 
 _FEW_ROWS: Final = 2_000
@@ -229,15 +229,17 @@ class Questions:
 
         A join with row numbers, written out, makes the engine open nothing but the blocks they lie in: 8 ms for 50 events
         scattered over a million, where an IN list of seqs takes 37 and a question for each of them 75. Their first and last
-        seq spare it all other blocks, of which it would begin to read every column (3 ms instead of 11 in ten million).
+        seq, and their segments, where one came long before the others, spare it all other blocks, of which it would begin to
+        read every column (3 ms instead of 11 in ten million).
         """
         if not places:
             return {}
         wanted = ", ".join(f"({row:d})" for _, _, row in places)
         seqs = [seq for _, seq, _ in places]
+        in_segments = ", ".join(f"{segment:d}" for segment in sorted({seq >> SEGMENT_BITS for seq in seqs}))
         found = self._rows(
             f"SELECT {SELECTED} FROM event JOIN (VALUES {wanted}) wanted(row) ON event.rowid = wanted.row "
-            f"WHERE seq BETWEEN {min(seqs):d} AND {max(seqs):d}"
+            f"WHERE seq BETWEEN {min(seqs):d} AND {max(seqs):d} AND segment IN ({in_segments})"
         )
         return {row[0]: event_of(row) for row in found}
 
