@@ -117,7 +117,7 @@ def test_a_question_finds_what_waits(
 ) -> None:
     """In the middle of gathering, with no turn of the follower to come: everything in the ledger is found, at once."""
     monkeypatch.setattr(feed, "FAST_EVENTS", 20)
-    monkeypatch.setattr(feed, "GATHER_S", 60.0)
+    monkeypatch.setattr(feed, "GATHER_FAST_S", 60.0)
     commit(many(130))
     with running(config) as (back, client):
         _until(lambda: back.feed.ledger_size == 130 and back.index.store.taken == 130)
@@ -148,7 +148,7 @@ def test_stopping_takes_in_what_waits(
 ) -> None:
     """The next start goes on after it."""
     monkeypatch.setattr(feed, "FAST_EVENTS", 20)
-    monkeypatch.setattr(feed, "GATHER_S", 60.0)
+    monkeypatch.setattr(feed, "GATHER_FAST_S", 60.0)
     commit(many(130))
     with running(config) as (back, _):
         _until(lambda: back.feed.ledger_size == 130 and back.index.store.taken == 130)

@@ -29,6 +29,8 @@ GATHER_S = 0.3
 # While nobody asks, what comes faster than this many events in GATHER_S need not be found at once: the store waits until it has
 # a portion that is cheap to take in. A question costs it 1 µs per event more, once; it finds them all.
 FAST_EVENTS = 2_000
+# And they gather for longer, since a statement costs 10 ms to plan: after a stream has ended, its last events wait for two of these.
+GATHER_FAST_S = 0.45
 # After so long without anything new, the index's file is written.
 SETTLES_AFTER_S = 10.0
 # A batch: large enough for the engine, small enough to stop and answer in between; with one bundle more still one statement.
@@ -175,6 +177,8 @@ class Feed:
                 if self._damage is not None:
                     raise self._damage
                 self._follow()
+                if self._index.store.taken > self._index.store.position:
+                    pause_s = GATHER_FAST_S
                 self.error = None
                 backoff.reset()
             except Corrupt as reason:
