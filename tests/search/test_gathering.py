@@ -134,13 +134,26 @@ def test_the_rest_comes_when_the_stream_ends(
     """Without any question, and without a change of what is called rebuilding."""
     monkeypatch.setattr(feed, "FAST_EVENTS", 20)
     with running(config) as (back, client):
-        client.status()
         for part in range(7):
             commit(many(50, seed=part), NOW_US + part)
             _until(lambda part=part: back.index.store.taken == (part + 1) * 50)  # type: ignore[misc]
             assert not back.feed.is_rebuilding
         _until(lambda: back.index.store.position == 350)
         equals_ledger(client)
+
+
+def test_nothing_waits_soon_after_a_question(
+    config: Config, ledger: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks now will look again: events are taken in as they come."""
+    monkeypatch.setattr(feed, "FAST_EVENTS", 20)
+    monkeypatch.setattr(feed, "GATHER_FAST_S", 60.0)
+    monkeypatch.setattr(feed, "ASKED_LATELY_S", 60.0)
+    with running(config) as (back, client):
+        client.status()
+        for part in range(3):
+            commit(many(50, seed=part), NOW_US + part)
+            _until(lambda part=part: back.index.store.position == (part + 1) * 50)  # type: ignore[misc]
 
 
 def test_stopping_takes_in_what_waits(

@@ -27,8 +27,10 @@ from opssentinal.search.store import Corrupt, SearchStore
 # Events gather this long before they are brought, unless a question waits: a batch costs the same for 1 or 2,000.
 GATHER_S = 0.3
 # While nobody asks, what comes faster than this many events in GATHER_S need not be found at once: the store waits until it has
-# a portion that is cheap to take in. A question costs it 1 µs per event more, once; it finds them all.
+# a portion that is cheap to take in. A question finds them all, and where one has waited this lately the next may come before the
+# portion is whole, which would have cost more than it saved.
 FAST_EVENTS = 2_000
+ASKED_LATELY_S = 5.0
 # And they gather for longer, since a statement costs 10 ms to plan: after a stream has ended, its last events wait for two of these.
 GATHER_FAST_S = 0.45
 # After so long without anything new, the index's file is written.
@@ -65,6 +67,7 @@ class Feed:
         self._opener = opener
         self._changed = threading.Condition()
         self._asked = 0
+        self._asked_at = 0.0
         self._served = 0
         self._stopping = False
         self._verified: SearchStore | None = None
@@ -111,6 +114,7 @@ class Feed:
         """
         with self._changed:
             self._asked += 1
+            self._asked_at = time.monotonic()
             ticket = self._asked
             self._changed.notify_all()
             done = self._changed.wait_for(
@@ -237,7 +241,8 @@ class Feed:
                     self._brought_at = time.monotonic()
                     if self._stopping:
                         return
-        if self._asked > self._served or store.taken - before < FAST_EVENTS:
+        is_asked = self._asked > self._served or time.monotonic() - self._asked_at < ASKED_LATELY_S
+        if is_asked or store.taken - before < FAST_EVENTS:
             store.ingest([])
         if self.is_rebuilding:
             with self._changed:
