@@ -156,7 +156,7 @@ class Connection(HttpToolsProtocol):
         was_in_head, self._framing_bytes = self._is_in_head, self._framing_bytes + len(data)
         before = self.cycle
         super().data_received(data)
-        if is_between and self._taken is not None:
+        if is_between and self._taken is not None and not self.cycle.response_complete:
             self._remember(data, self._taken)
         if self._is_in_body and self._framing_bytes > HEAD_BYTES_MAX + FRAMING_FACTOR * self._body_bytes:
             self._take_held()
@@ -216,7 +216,7 @@ class Connection(HttpToolsProtocol):
         return True
 
     def _remember(self, data: bytes, taken: _KnownHead) -> None:
-        """Know the head again, if the piece was this request and nothing else."""
+        """Know the head again, if the piece was this request and nothing else. Not of one that was refused at once, as strangers are."""
         assert self._direct is not None
         end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
         if len(data) == end + taken.body_bytes and end <= _KNOWN_HEAD_BYTES_MAX:
@@ -274,7 +274,8 @@ class Connection(HttpToolsProtocol):
 
     def _close_if_idle(self) -> None:
         self._idle_timer = None
-        if self._idle_since is None:
+        is_answered = self.cycle is None or self.cycle.response_complete
+        if self._idle_since is None or self._is_in_head or self._is_in_body or not is_answered:
             return  # the next answer begins a new wait
         left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left_s > 0:
@@ -314,9 +315,9 @@ class _Exchange:
 
     def answer(self, status: int, headers: Sequence[Header], content: bytes) -> None:
         """Write the answer in one piece, and let the connection go on."""
-        if self.disconnected:
-            return
         connection = self._connection
+        if self.disconnected or connection.transport.is_closing():
+            return
         parts = [
             STATUS_LINE[status],
             *map(_FIELD, connection.server_state.default_headers),

@@ -91,6 +91,7 @@ class Front:
         self.sequencer.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self._ingest.drain()
         await asyncio.to_thread(self.sequencer.stop)
         self._ingest.close()
         await send({"type": "lifespan.shutdown.complete"})

@@ -192,6 +192,10 @@ def test_known_heads_are_bounded(client: Client, wire: Wire, monkeypatch: pytest
         wire.send(wire.message("n", f"X-N: {number}", f"X-Pad: {'p' * (300 if number == 8 else 1)}"))
         assert wire.answer().status == 201
         assert len(kept) == (2 if number == 8 else number % 3 + 1)
+    count = len(kept)
+    wire.send(wire.request(b"nope", "X-N: refused"))
+    assert wire.answer().status == 400
+    assert len(kept) == count
     assert messages() == ["n"] * 9
 
 
@@ -416,6 +420,58 @@ def test_a_connection_waits_after_a_refusal_as_after_a_success(wire: Wire, monke
         time.sleep(0.8)
     wire.send(wire.message("taken"))
     assert wire.answer().status == 201
+
+
+def test_a_connection_with_work_is_not_idle(
+    wire: Wire, client: Client, monkeypatch: pytest.MonkeyPatch, servers: list[uvicorn.Server]
+) -> None:
+    """The time without requests that closes a connection does not run while one is worked on or still coming."""
+    servers[0].config.timeout_keep_alive = 1
+    busy, slow = Wire(client), Wire(client)
+    data = slow.message("slow")
+    with commits_held(monkeypatch) as committing:
+        busy.send(busy.request(b"nope") + busy.message("busy"))
+        slow.send(slow.request(b"nope") + data[:-10])
+        assert (busy.answer().status, slow.answer().status) == (400, 400)
+        assert committing.wait(20)
+        time.sleep(1.5)
+    assert busy.answer().status == 201
+    slow.send(data[-10:])
+    assert slow.answer().status == 201
+    for each in (busy, slow):
+        each.close()
+
+
+def test_garbage_behind_a_request_is_no_fault_of_ours(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    """The connection is closed, the request before is recorded, and no error is logged."""
+    wire.send(wire.message("good") + b"\0garbage\r\n\r\n")
+    assert wire.answer().status in (201, 400)
+    deadline = time.monotonic() + 20
+    while messages() != ["good"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.1)
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+@pytest.mark.parametrize("serve", ["direct"], indirect=True)
+def test_small_bodies_are_bounded_together_too(client: Client, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that wait for a commit, whose clients may have gone."""
+    monkeypatch.setattr("opssentinal.ingest.app.BODIES_BYTES_MAX", 1_000)
+    others = [Wire(client) for _ in range(4)]
+    with commits_held(monkeypatch) as committing:
+        wire.send(wire.message("1"))
+        assert committing.wait(20)
+        for number, other in enumerate(others):
+            other.send(other.message(f"{number}" + "x" * 300))
+        time.sleep(0.3)
+    statuses = [other.answer().status for other in others]
+    assert sorted(statuses) == [201, 201, 503, 503]
+    assert wire.answer().status == 201
+    wire.send(wire.message("y" * 500))
+    assert wire.answer().status == 201
+    for other in others:
+        other.close()
 
 
 def test_bodies_are_bounded_together(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

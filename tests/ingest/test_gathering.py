@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -10,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from opssentinal.apikeys.principal import EVENTS_WRITE, KeyPrincipal
 from opssentinal.apikeys.rate import RateLimit
 from opssentinal.ingest import gathering
-from opssentinal.ingest.gathering import Gathering
+from opssentinal.ingest.body import split
+from opssentinal.ingest.gathering import Gathering, Outcome
 from opssentinal.ledger.reader import bundles_after, head
+from opssentinal.ledger.sequencer import Sequencer
 from tests.ledger.conftest import commits_held
 
 from .conftest import Answer, Client, event, sent_events
@@ -24,8 +28,8 @@ def together(monkeypatch: pytest.MonkeyPatch, client: Client, bodies: list[Any])
     waiting: list[int] = []
     add = Gathering.add
 
-    def seen(self: Gathering, items: Any, principal: Any, settle: Any) -> None:
-        add(self, items, principal, settle)
+    def seen(self: Gathering, items: Any, *others: Any) -> None:
+        add(self, items, *others)
         waiting.append(len(items))
 
     client.post(event(message="looks the key up"))
@@ -71,6 +75,39 @@ def test_who_was_answered_is_waited_for(client: Client, monkeypatch: pytest.Monk
         assert second.result().status == 201
     assert [bundle.count for bundle in bundles_after(begin)] == [1, 1, 1, 1, 2]
     assert [recorded.message for recorded in sent_events()][-2:] == ["second", "again"]
+
+
+def test_a_group_has_bounds_in_bytes(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is decoded in one go on the loop is short, also where each request is large."""
+    monkeypatch.setattr(gathering, "_GROUP_BYTES_MAX", 5_000)
+    begin = head().size
+    bodies = [event(message=f"{n}" + "x" * 2_000) for n in range(5)]
+    assert [answer.status for answer in together(monkeypatch, client, bodies)] == [201] * 5
+    assert [bundle.count for bundle in bundles_after(begin)] == [1, 1, 2, 2, 1]
+
+
+def test_all_is_recorded_before_an_end(log: None) -> None:
+    """Requests that were sent whole are recorded at a stop, though their clients may have gone."""
+    sequencer = Sequencer()
+    key = KeyPrincipal("ak_1", "billing", "billing", None, frozenset((EVENTS_WRITE,)))
+    outcomes: list[Outcome] = []
+
+    async def stop() -> None:
+        waiting = Gathering(sequencer)
+        for number in range(1_000):
+            body = json.dumps(event(message=f"{number}")).encode()
+            waiting.add(split(body, "application/json", ""), key, len(body), outcomes.append)
+        draining = asyncio.create_task(waiting.drain())
+        await asyncio.sleep(0.05)
+        assert not outcomes
+        sequencer.start()
+        await draining
+        sequencer.stop()
+
+    with ThreadPoolExecutor(1) as thread:  # this one may have a loop, a browser's
+        thread.submit(lambda: asyncio.run(stop())).result()
+    assert not any(isinstance(outcome, Exception) for outcome in outcomes)
+    assert [recorded.message for recorded in sent_events()] == [f"{number}" for number in range(1_000)]
 
 
 def test_nobody_waits_for_long(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

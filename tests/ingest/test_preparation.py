@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 
 from opssentinal.apikeys.principal import EVENTS_WRITE, KeyPrincipal
-from opssentinal.errors import InvalidInput, UnsupportedMediaType
+from opssentinal.errors import InvalidInput, Unavailable, UnsupportedMediaType
 from opssentinal.ingest import preparation
 from opssentinal.ingest.body import split
 from opssentinal.ingest.operation import Submission
@@ -87,6 +87,28 @@ def test_a_killed_process_is_replaced(preparers: Preparers) -> None:
             threading.Timer(delay_s, os.kill, (pid, signal.SIGKILL)).start()
         assert len(prepared(preparers, body)) == 1_000
         time.sleep(0.01)  # until the timer has fired
+
+
+def test_one_body_that_ends_its_process_harms_no_other(preparers: Preparers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that are asked about together, only the one at fault is given up."""
+    ask = preparation._Process.ask
+
+    def deadly(self: Any, bodies: list[Any]) -> Any:
+        if any(b"deadly" in body.content for body in bodies):
+            self._process.kill()
+            self._process.wait()
+        return ask(self, bodies)
+
+    monkeypatch.setattr(preparation._Process, "ask", deadly)
+    bodies = [b'["first"]', b'["good"]', b'["deadly"]', b'["good"]', b'["good"]']
+
+    async def asked() -> list[Any]:
+        coming = (preparers.submission(KEY, body, "application/json", "") for body in bodies)
+        return await asyncio.gather(*coming, return_exceptions=True)
+
+    with ThreadPoolExecutor(1) as thread:
+        answers = thread.submit(lambda: asyncio.run(asked())).result()
+    assert [type(answer) for answer in answers] == [Submission] * 2 + [Unavailable] + [Submission] * 2
 
 
 def test_a_process_that_does_not_answer_is_replaced(preparers: Preparers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,22 @@ def test_a_full_queue_refuses(ledger: Check) -> None:
     assert head().size == 8
 
 
+def test_each_refusal_after_damage_is_an_error_of_its_own(ledger: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is raised again and again would keep every request that it has passed through."""
+    sequencer = Sequencer()
+    sequencer.start()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ledger_head SET root = %s", [b"x" * 32])
+    with pytest.raises(IntegrityError) as found:
+        sequencer.submit([make_event(1)]).result(30)
+    for _ in range(3):
+        with pytest.raises(IntegrityError) as refusal:
+            sequencer.submit([make_event(2)])
+        assert (str(refusal.value), refusal.value.hint) == (str(found.value), found.value.hint)
+        assert len(refusal.traceback) < 5
+    sequencer.stop()
+
+
 def test_a_broken_table_is_unavailable_and_heals(sequencer: Sequencer, ledger: Check) -> None:
     """While the ledger cannot be written callers are told so; afterwards everything works again."""
     with connection.cursor() as cursor:

@@ -48,7 +48,8 @@ def decode_event(raw: bytes) -> Event:
     try:
         event = _decode_event(raw)
         has_escapes = b"\\" in raw and _ESCAPE in raw
-        _refuse_duplicate_keys(raw, event, has_escapes=has_escapes)
+        if not _has_no_key_twice(raw, event, has_escapes=has_escapes):
+            _refuse_duplicate_keys(raw)
     except InvalidEvent:
         raise
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -66,8 +67,7 @@ def decode_events(raws: Sequence[bytes | msgspec.Raw]) -> list[Event | InvalidEv
         try:
             events = _decode_batch(joined)
             has_escapes = b"\\" in joined and _ESCAPE in joined
-            _refuse_duplicate_keys(joined, events, has_escapes=has_escapes)
-            if len(events) == len(raws):
+            if len(events) == len(raws) and _has_no_key_twice(joined, events, has_escapes=has_escapes):
                 nul = has_escapes and b"\\u0000" in joined
                 if not nul and _are_plain(events):
                     return list(events)
@@ -164,37 +164,46 @@ def _canonical_ip(text: str) -> str | None:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def _refuse_duplicate_keys(raw: bytes, decoded: Event | list[Event], *, has_escapes: bool) -> None:
-    """Raise InvalidEvent when an object in `raw` has a key twice; `decoded` is what it was decoded to.
+def _has_no_key_twice(raw: bytes, decoded: Event | list[Event], *, has_escapes: bool) -> bool:
+    """Whether it is certain that no object in `raw` has a key twice; `decoded` is what it was decoded to.
 
     A key has two quotes, as a string has, and one more for each quote in it. The value written out again has those of the keys
     and strings that it kept, so equal counts mean that no key was lost. A quote that is spelled as an escape would be written
-    differently, and what holds its default is not written: these take the slow way, which looks at every object.
+    differently, and what holds its default is not written: with these it is not certain.
     """
-    are_plain = not (has_escapes and b"\\u0022" in raw)
-    if are_plain and raw.count(b'"') == _encode_any(decoded).count(b'"'):
-        return
+    return not (has_escapes and b"\\u0022" in raw) and raw.count(b'"') == _encode_any(decoded).count(b'"')
+
+
+def _refuse_duplicate_keys(raw: bytes) -> None:
+    """Look at every object in the text of an event, and raise InvalidEvent when one has a key twice."""
     try:
-        _find_repeated_key(json.loads(raw, object_pairs_hook=_Object), "$")
+        found = _repeated_key(json.loads(raw, object_pairs_hook=_Object))
     except RecursionError as error:
         raise _as_invalid_event(error) from error
+    if found is not None:
+        key, path = found
+        raise InvalidEvent(f"the key {key!r} appears twice in one object", path=f"${path}")
 
 
 class _Object(list[tuple[str, Any]]):
     """An object as the pairs it was written with."""
 
 
-def _find_repeated_key(value: Any, path: str) -> None:
+def _repeated_key(value: list[Any]) -> tuple[str, str] | None:
+    """The first key that an object has twice and the path of that object, which is put together only when there is one."""
     if isinstance(value, _Object):
         seen: set[str] = set()
         for key, item in value:
             if key in seen:
-                raise InvalidEvent(f"the key {key!r} appears twice in one object", path=path)
+                return key, ""
             seen.add(key)
-            _find_repeated_key(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _find_repeated_key(item, f"{path}[{index}]")
+            if isinstance(item, list) and (found := _repeated_key(item)):
+                return found[0], f".{key}{found[1]}"
+        return None
+    for index, item in enumerate(value):
+        if isinstance(item, list) and (found := _repeated_key(item)):
+            return found[0], f"[{index}]{found[1]}"
+    return None
 
 
 def _refuse_depth(value: Any, level: int, path: str) -> None:

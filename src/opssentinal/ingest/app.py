@@ -105,6 +105,10 @@ class IngestApp:
         self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="ingest-keys")
         self._preparers = Preparers(settings.CONFIG.ingest_processes)
 
+    async def drain(self) -> None:
+        """Return when all that small requests have brought is recorded or refused, also of clients who have gone."""
+        await self._gathering.drain()
+
     def close(self) -> None:
         """End what prepares batches, and the thread of the key look-ups with its database connection."""
         self._preparers.close()
@@ -144,11 +148,19 @@ class IngestApp:
         if head.is_encoded or len(body) > _INLINE_BYTES_MAX:
             return False
         reply = _Reply(head.request_id)
+
+        def settle(outcome: Outcome) -> None:
+            self._bodies_bytes -= len(body)
+            answer(*reply.of(outcome))
+
         try:
             principal = _principal_at_hand(head)
             if principal is None:
                 return False
-            self._gather(principal, head.content_type, body, reply, lambda outcome: answer(*reply.of(outcome)))
+            if self._bodies_bytes + len(body) > BODIES_BYTES_MAX:
+                raise _too_many()
+            self._gather(principal, head.content_type, body, reply, settle)
+            self._bodies_bytes += len(body)
         except Exception as error:  # noqa: BLE001
             answer(*reply.of(error))
         return True
@@ -174,7 +186,7 @@ class IngestApp:
                     if length > BODY_BYTES_MAX:
                         raise too_large()
                     if self._bodies_bytes > BODIES_BYTES_MAX:
-                        raise Overloaded("Too many large requests are on their way.", retry_after_s=1)
+                        raise _too_many()
                     is_whole = not message.get("more_body")
         except TimeoutError as error:
             raise TooSlow(f"The body took longer than {BODY_TIMEOUT_S} s to arrive.") from error
@@ -210,7 +222,7 @@ class IngestApp:
         """Record what is in a small body once the key's share allows as many: who is over it costs no decoding."""
         items = split(body, kind, "")
         self._spend(principal, len(items), reply)
-        self._gathering.add(items, principal, settle)
+        self._gathering.add(items, principal, len(body), settle)
 
     async def _gathered(self, principal: KeyPrincipal, kind: str, body: bytes, reply: _Reply) -> Outcome:
         waiting: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -285,6 +297,10 @@ def error_headers(error: OpsSentinalError) -> Iterable[tuple[str, str]]:
     if error.status == 415:
         yield "accept-post", "application/json, application/x-ndjson"
         yield "accept-encoding", "gzip, zstd, identity"  # RFC 7694
+
+
+def _too_many() -> Overloaded:
+    return Overloaded("Too many requests are on their way.", retry_after_s=1)
 
 
 def _form(headers: Headers) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
@@ -21,8 +22,9 @@ from opssentinal.ledger.receipts import Receipt
 
 # How long a group waits for those who belong to it: about as long as it takes to record one.
 _PATIENCE_S = 0.002
-# Of a group, or one request more.
+# Of a group, unless a single request has more. It is decoded in one go on the loop, which serves everybody.
 _GROUP_ITEMS_MAX = 512
+_GROUP_BYTES_MAX = 256 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class Submits(Protocol):
     """What ingest needs of the ledger's Sequencer."""
 
     def submit(self, events: Sequence[Event] | Drafts, text_bytes: int = 0) -> Future[list[Receipt]]:
-        """Return a future of receipts that ends once the events are on disk."""
+        """Return a future of receipts that ends once the events are on disk. Raises OpsSentinalError where it takes none."""
 
     def require_room(self, count: int, before: int) -> None:
         """Raise what `submit` would for so many events, after so many that it would have got before."""
@@ -43,6 +45,7 @@ class Submits(Protocol):
 class _Request(NamedTuple):
     items: Sequence[Item]
     principal: KeyPrincipal
+    bytes: int
     settle: Callable[[Outcome], None]
 
 
@@ -54,7 +57,7 @@ class Gathering:
 
     def __init__(self, sequencer: Submits) -> None:
         self._sequencer = sequencer
-        self._waiting: list[_Request] = []
+        self._waiting: deque[_Request] = deque()
         self._waiting_items = 0
         # The group that is being recorded, or about to be.
         self._under_way: asyncio.Task[None] | None = None
@@ -62,13 +65,15 @@ class Gathering:
         self._wanted = 0
         self._complete: asyncio.Future[None] | None = None
 
-    def add(self, items: Sequence[Item], principal: KeyPrincipal, settle: Callable[[Outcome], None]) -> None:
-        """Record the items for the key, and call `settle` once, later, with what became of them.
+    def add(
+        self, items: Sequence[Item], principal: KeyPrincipal, body_bytes: int, settle: Callable[[Outcome], None]
+    ) -> None:
+        """Record the items of a body for the key, and call `settle` once, later, with what became of them.
 
         Raises, having done nothing, what the sequencer's `submit` raises.
         """
         self._sequencer.require_room(len(items), before=self._waiting_items)
-        self._waiting.append(_Request(items, principal, settle))
+        self._waiting.append(_Request(items, principal, body_bytes, settle))
         self._waiting_items += len(items)
         if len(self._waiting) == self._wanted:
             self._end_wait()
@@ -76,11 +81,16 @@ class Gathering:
             # A task begins when the loop has received what is there, which so comes along.
             self._under_way = asyncio.get_running_loop().create_task(self._record_waiting())
 
+    async def drain(self) -> None:
+        """Return when everything that was added is recorded or refused."""
+        while self._under_way is not None:
+            await self._under_way
+
     async def _record_waiting(self) -> None:
         try:
             while group := self._next_group():
                 await self._record(group)
-                if self._waiting:
+                if self._waiting and self._waiting_items < _GROUP_ITEMS_MAX:
                     await self._wait_for(len(group) + len(self._waiting))
         finally:
             self._under_way = None
@@ -100,14 +110,15 @@ class Gathering:
             self._complete.set_result(None)
 
     def _next_group(self) -> list[_Request]:
-        group, count = self._waiting, self._waiting_items
-        self._waiting, self._waiting_items = [], 0
-        while count > _GROUP_ITEMS_MAX and len(group) > 1:
-            last = group.pop()
-            self._waiting.append(last)
-            count -= len(last.items)
-            self._waiting_items += len(last.items)
-        self._waiting.reverse()
+        group: list[_Request] = []
+        items = bytes_ = 0
+        while self._waiting:
+            items += len(self._waiting[0].items)
+            bytes_ += self._waiting[0].bytes
+            if group and (items > _GROUP_ITEMS_MAX or bytes_ > _GROUP_BYTES_MAX):
+                break
+            group.append(self._waiting.popleft())
+            self._waiting_items -= len(group[-1].items)
         return group
 
     async def _record(self, group: list[_Request]) -> None:

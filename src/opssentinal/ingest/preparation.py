@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +45,7 @@ class _Body(NamedTuple):
     content_encoding: str
 
 
-_Answer = Submission | Exception
+_Prepared = Submission | Exception
 
 
 class Preparers:
@@ -57,7 +58,7 @@ class Preparers:
     def __init__(self, count: int) -> None:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="ingest-preparer")
         self._free = count
-        self._waiting: deque[tuple[_Body, asyncio.Future[_Answer]]] = deque()
+        self._waiting: deque[tuple[_Body, asyncio.Future[_Prepared]]] = deque()
         self._asking: set[asyncio.Task[None]] = set()
         self._of_thread = threading.local()
         self._processes: list[_Process] = []
@@ -67,7 +68,7 @@ class Preparers:
     ) -> Submission:
         """Split, decode, bind and encode a body. Raises what `split` does, and Unavailable where there is no process for it."""
         loop = asyncio.get_running_loop()
-        prepared: asyncio.Future[_Answer] = loop.create_future()
+        prepared: asyncio.Future[_Prepared] = loop.create_future()
         self._waiting.append((_Body(principal, body, content_type, content_encoding), prepared))
         if self._free:
             self._free -= 1
@@ -89,7 +90,7 @@ class Preparers:
         loop = asyncio.get_running_loop()
         try:
             while portion := self._next_portion():
-                answers: list[_Answer]
+                answers: list[_Prepared]
                 try:
                     answers = await loop.run_in_executor(self._threads, self._ask, [body for body, _ in portion])
                 except Exception as error:  # noqa: BLE001 - raised to each who asked
@@ -100,9 +101,9 @@ class Preparers:
         finally:
             self._free += 1
 
-    def _next_portion(self) -> list[tuple[_Body, asyncio.Future[_Answer]]]:
+    def _next_portion(self) -> list[tuple[_Body, asyncio.Future[_Prepared]]]:
         """What waits, as far as it is small enough to be asked about together: what is packed may be any length."""
-        portion: list[tuple[_Body, asyncio.Future[_Answer]]] = []
+        portion: list[tuple[_Body, asyncio.Future[_Prepared]]] = []
         room = _TOGETHER_BYTES
         while self._waiting:
             body = self._waiting[0][0]
@@ -112,21 +113,23 @@ class Preparers:
             portion.append(self._waiting.popleft())
         return portion
 
-    def _ask(self, bodies: list[_Body]) -> list[_Answer]:
+    def _ask(self, bodies: list[_Body]) -> list[_Prepared]:
         # Preparing changes nothing, so it can be done again where a process ended over it: each alone, so that one body which
         # ends the process takes as few others along as may be.
         try:
             return self._process().ask(bodies)
         except (EOFError, OSError) as error:
             self._forget_process(error)
-        answers: list[_Answer] = []
-        try:
-            for body in bodies:
-                answers += self._process().ask([body])
-        except (EOFError, OSError) as error:
-            self._forget_process(error)
-            lost = Unavailable("Batches cannot be prepared at the moment.", hint="Try again.")
-            answers += [lost] * (len(bodies) - len(answers))
+        answers: list[_Prepared] = []
+        until = time.monotonic() + ANSWER_TIMEOUT_S
+        for body in bodies:
+            answer: _Prepared = Unavailable("Batches cannot be prepared at the moment.", hint="Try again.")
+            if time.monotonic() < until:
+                try:
+                    [answer] = self._process().ask([body])
+                except (EOFError, OSError) as error:
+                    self._forget_process(error)
+            answers.append(answer)
         return answers
 
     def _process(self) -> _Process:
@@ -162,10 +165,10 @@ class _Process:
                 start_new_session=True,
             )
 
-    def ask(self, bodies: list[_Body]) -> list[_Answer]:
+    def ask(self, bodies: list[_Body]) -> list[_Prepared]:
         """Raises EOFError or OSError where the process has ended or does not answer; then it is of no more use."""
         self._connection.send(bodies)
-        answers: list[_Answer] = self._connection.recv()
+        answers: list[_Prepared] = self._connection.recv()
         return answers
 
     def close(self) -> None:
@@ -177,7 +180,7 @@ class _Process:
             self._process.wait()
 
 
-def _prepared(body: _Body) -> _Answer:
+def _prepare(body: _Body) -> _Prepared:
     try:
         submission = Submission.of(split(body.content, body.content_type, body.content_encoding), body.principal)
         submission.encode()
@@ -196,7 +199,7 @@ def main() -> None:
     with Connection(int(sys.argv[1])) as connection:
         try:
             while True:
-                connection.send(list(map(_prepared, connection.recv())))
+                connection.send(list(map(_prepare, connection.recv())))
         except (EOFError, OSError):
             return  # whoever asked has gone
 

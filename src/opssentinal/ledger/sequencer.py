@@ -112,7 +112,8 @@ class Sequencer:
     def require_room(self, count: int, before: int = 0) -> None:
         """Raise what `submit` would raise for so many events at this moment, had it got so many others before."""
         if self._damage is not None:
-            raise self._damage
+            # A new one each time: an error that is raised again and again keeps all that it has passed through.
+            raise IntegrityError(self._damage.detail, hint=self._damage.hint)
         if self._stopping:
             raise Overloaded("The server is shutting down.", retry_after_s=5)
         waiting = self._waiting_events + before
