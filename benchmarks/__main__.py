@@ -6,6 +6,7 @@ Everything goes through the real server over HTTP on the loopback address, into 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -98,6 +99,7 @@ def _rows_of_a_copy(server: ServerProcess, write: str, corpus: Corpus, parts: Se
     with tempfile.TemporaryDirectory(prefix="copy-", dir=server.data_dir.parent) as beside:
         folder = Path(beside) / "data"
         shutil.copytree(server.data_dir, folder, ignore=shutil.ignore_patterns("exports", "*.sock"))
+        os.sync()  # or every fsync that is measured waits for the copy
         with _server(folder) as copy:
             copy.wait_for_search()
             rows += product.single_events(copy, write, corpus) if "single" in parts else []
