@@ -78,19 +78,19 @@ def _stages(folder: Path, corpus: Corpus, sizes: list[int], parts: Sequence[str]
             made = product.batches(server, write, islice(bodies, (size - loaded) // _BATCH), size - loaded, _BATCH)
             loaded = size
             rows += made if "batch" in parts else []
-            rows += product.pages(server, read) if "pages" in parts else []
+            rows += product.pages(server, read, corpus) if "pages" in parts else []
             rows += product.export(server, read) if "export" in parts else []
             rows += product.memory(server)
             rows += product.disk(server.data_dir, server.api_size()) if "disk" in parts else []
             rows += product.restart(server) if "start" in parts else []
             rows += product.reindex(server, server.api_size()) if "reindex" in parts else []
-            rows[:0] = _rows_of_a_copy(server, write, corpus, parts)
+            rows[:0] = _rows_of_a_copy(server, write, read, corpus, parts)
             stages.append((size, rows))
             print(f"{size:,}:", *(f"{row.what}: {row.ours:,.1f} {row.unit}" for row in rows), sep="\n  ", flush=True)
     return stages
 
 
-def _rows_of_a_copy(server: ServerProcess, write: str, corpus: Corpus, parts: Sequence[str]) -> list[Row]:
+def _rows_of_a_copy(server: ServerProcess, write: str, read: str, corpus: Corpus, parts: Sequence[str]) -> list[Row]:
     """Measure what adds events that are all of one moment: on a copy, so that the log is the same for what comes after."""
     if not {"single", "batch"}.intersection(parts):
         return []
@@ -102,7 +102,9 @@ def _rows_of_a_copy(server: ServerProcess, write: str, corpus: Corpus, parts: Se
         os.sync()  # or every fsync that is measured waits for the copy
         with _server(folder) as copy:
             copy.wait_for_search()
-            rows += product.single_events(copy, write, corpus) if "single" in parts else []
+            if "single" in parts:
+                rows += product.found_at_once(copy, write, read)
+                rows += product.single_events(copy, write, corpus)
             if "batch" in parts:
                 small = corpus.bodies(_SMALL_EVENTS, 100, days=1, seed=2)
                 rows += product.batches(copy, write, small, _SMALL_EVENTS, 100)

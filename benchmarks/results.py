@@ -84,6 +84,7 @@ def write_results(measured: Sequence[Measured], argv: str) -> None:
             f"Python {platform.python_version()}, {_memory_gb():.0f} GB, fsync {fsync_ms(Path(tempfile.gettempdir())):.2f} ms. "
             "Load generator, server and search share the machine"
             + ("; PostgreSQL was measured in the same run, before." if any(theirs for *_, theirs in measured) else ".")
+            + ' What is "worst" or p99 of a page is the slowest of 15 calls.'
         ),
     ]
     for corpus, stages, theirs in measured:
