@@ -455,6 +455,27 @@ def test_garbage_behind_a_request_is_no_fault_of_ours(wire: Wire, caplog: pytest
 
 
 @pytest.mark.parametrize("serve", ["direct"], indirect=True)
+def test_a_connection_that_is_closing_is_not_written_to(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even in the moment before it is known to be lost; what came before the end is recorded."""
+    refuse = HttpToolsProtocol.send_400_response
+
+    def end(self: Any, message: str) -> None:
+        refuse(self, message)
+        self.transport.abort()
+        self.cycle.answer(201, [], b"")
+
+    monkeypatch.setattr(HttpToolsProtocol, "send_400_response", end)
+    wire.send(wire.message("good") + b"\0garbage\r\n\r\n")
+    deadline = time.monotonic() + 20
+    while messages() != ["good"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+@pytest.mark.parametrize("serve", ["direct"], indirect=True)
 def test_small_bodies_are_bounded_together_too(client: Client, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that wait for a commit, whose clients may have gone."""
     monkeypatch.setattr("opssentinal.ingest.app.BODIES_BYTES_MAX", 1_000)

@@ -31,7 +31,6 @@ class RateLimit:
         self.name = name
         self._per_minute = per_minute
         self._per_s = per_minute / 60
-        self._share = float(per_minute)
         self._clock = clock
         self._lock = threading.Lock()
         self._buckets: dict[str, tuple[float, float]] = {}  # key → what was left, when
@@ -50,18 +49,18 @@ class RateLimit:
 
         An amount over a whole share is let through by a full bucket, which then takes as much longer to fill.
         """
-        now, share = self._clock(), self._share
+        now, share = self._clock(), self._per_minute
+        needed = min(amount, share)
         with self._lock:
             bucket = self._buckets.get(key)
-            left = share
+            left: float = share
             if bucket is not None:
                 left = min(share, bucket[0] + (now - bucket[1]) * self._per_s)
             elif len(self._buckets) >= KEYS_MAX:
                 self._buckets.clear()
-            if left < amount and left < share:
-                needed = min(amount, self._per_minute)
+            if left < needed:
                 raise RateLimited(
-                    f"The share of {self._per_minute:,} {self.name} a minute is used up.",
+                    f"The share of {share:,} {self.name} a minute is used up.",
                     retry_after_s=max(1, math.ceil((needed - left) / self._per_s)),
                 )
             left -= amount

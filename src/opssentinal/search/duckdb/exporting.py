@@ -14,7 +14,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -91,10 +91,9 @@ def _pipe_into(whole: _Whole, *, quotes_once: bool) -> Iterator[str]:
     """
     ours, theirs = os.pipe()
     if hasattr(fcntl, "F_SETPIPE_SZ"):
-        try:
+        # Refused to a user who has many pipes: then it holds less, and the two ends wait for each other more often.
+        with suppress(PermissionError):
             fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        except PermissionError:
-            pass  # a user who has many pipes: it holds less, and the two ends wait for each other more often
     with ThreadPoolExecutor(2, "export") as threads:
         taking = threads.submit(_take, ours, whole, threads, quotes_once)
         try:
