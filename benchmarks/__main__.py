@@ -24,7 +24,7 @@ PARTS = ("single", "batch", "pages", "export", "disk", "start", "reindex", "post
 CLOUDTRAIL = REPOSITORY.parent / "shared/data/cloudtrail/events.ndjson"
 CLOUDTRAIL_EVENTS_MAX = 300_000
 _BATCH = 1_000
-_SMALL_EVENTS = 300_000  # in batches of 100
+_SMALL_EVENTS = 1_000_000  # in batches of 100
 
 
 def main() -> None:

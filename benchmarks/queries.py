@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from typing import Any, NamedTuple
 
 from benchmarks.events import Corpus
@@ -39,7 +40,13 @@ def queries(corpus: Corpus) -> list[Query]:
     outcome = _values(event.get("outcome", "unknown") for event in events)
     said = next((each["name"] for each in targets if each["id"] == target.rare and "name" in each), target.rare)
     network = ip.frequent.rpartition(".")[0] if "." in ip.frequent else ""
-    noun = action.frequent.partition(".")[0]
+    of_actor = Counter(
+        (event["action"].partition(".")[0], event.get("outcome", "unknown"))
+        for event in events
+        if event["actor"]["id"] == actor.frequent
+    )
+    nouns, outcomes = zip(*of_actor, strict=True)
+    nowhere = next(pair for pair in product(sorted(nouns), [outcome.rare, *outcomes]) if pair not in of_actor)
     page = [
         Query("no filter", {}, "true"),
         *_each("action", "action", action),
@@ -47,12 +54,8 @@ def queries(corpus: Corpus) -> list[Query]:
         *_each("target", "entity_id", target),
         *_each("address", "ip", ip, parameter="ip"),
         Query("outcome", {"outcome": outcome.rare}),
-        Query(
-            "three filters",
-            {"action": f"{noun}.*", "actor": actor.frequent, "outcome": outcome.rare},
-            "action LIKE %s AND actor_id = %s AND details->>'outcome' = %s",
-            (f"{noun}.%", actor.frequent, outcome.rare),
-        ),
+        _three("three filters", actor.frequent, *min(of_actor, key=of_actor.__getitem__)),
+        _three("three filters, nothing meets all", actor.frequent, *nowhere),
     ]
     if network:
         page.append(Query("network", {"ip": f"{network}.0/24"}))
@@ -69,6 +72,15 @@ def _each(name: str, column: str, values: _Values, parameter: str = "") -> Itera
     absent = "198.51.100.7" if column == "ip" else "nobody.here"
     for kind, value in (("frequent", values.frequent), ("rare", values.rare), ("absent", absent)):
         yield Query(f"{kind} {name}", {parameter or name: value}, f"{column} = %s", (value,))
+
+
+def _three(name: str, actor: str, noun: str, outcome: str) -> Query:
+    return Query(
+        name,
+        {"action": f"{noun}.*", "actor": actor, "outcome": outcome},
+        "action LIKE %s AND actor_id = %s AND details->>'outcome' = %s",
+        (f"{noun}.%", actor, outcome),
+    )
 
 
 def _values(values: Iterator[Any]) -> _Values:

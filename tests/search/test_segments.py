@@ -17,7 +17,7 @@ from opssentinal.ledger.bundle import Bundle
 from opssentinal.query import Filter, parse
 from opssentinal.search.duckdb import DuckDBStore, scanning
 from opssentinal.search.duckdb import store as engine
-from opssentinal.search.duckdb.segments import SEGMENT_SEQS, VALUES_MAX
+from opssentinal.search.duckdb.segments import _NUMBERS, SEGMENT_SEQS, VALUES_MAX
 from opssentinal.search.interruption import Interruption
 from tests.search.events import bundle_of, event, events
 from tests.search.naive import matching
@@ -156,6 +156,51 @@ def test_reads_only_segments_that_may_hold_it(opened: Callable[[], DuckDBStore])
     again = DuckDBStore(store.path)
     assert again.extent(parse("actor:usr_carol"), None, GO).count == 0
     assert found(again, "target:k1") == [1]
+    again.close()
+
+
+_ROUND_ABOUT = (
+    Actor("user", "gold", "Alice", "alice@example.com"),
+    Actor("user", "usr_1", "GOLD", "alice@example.com"),
+    Actor("user", "usr_2", "Alice", "Gold"),
+    Actor("user", "Gold", "gold", "gold"),
+    Actor("user", "silver", "Silver", "silver@example.com"),
+)
+
+
+@pytest.mark.parametrize(
+    "last", [_ROUND_ABOUT[:1], _ROUND_ABOUT[1:2], _ROUND_ABOUT[2:3], _ROUND_ABOUT, _ROUND_ABOUT[4:]]
+)
+def test_an_actor_found_by_one_column_is_found_by_the_others_where_nothing_is_known(
+    opened: Callable[[], DuckDBStore], last: tuple[Actor, ...]
+) -> None:
+    """All segments have the text as an id; what came since may have it as a name or an e-mail too."""
+    store = opened()
+    recorded = spread(store, [[event(actor=_ROUND_ABOUT[0]), event(actor=_ROUND_ABOUT[4])] for _ in range(8)])
+    bundle = bundle_of([event(actor=actor) for actor in last], store.position)
+    store.ingest([bundle])
+    recorded += bundle.events()
+    for query in ("actor:gold", "-actor:gold", "actor:gold,usr_1", "actor:GOLD actor_type:user", "actor:gold*"):
+        wanted = newest_first(matching(recorded, parse(query)))
+        assert wanted
+        assert all_pages(store, parse(query), 2) == wanted
+        assert all_pages(store, parse(query), 50, "oldest") == wanted[::-1]
+        assert store.extent(parse(query), None, GO).count == len(wanted)
+
+
+def test_reads_no_column_that_lacks_the_actor_everywhere(opened: Callable[[], DuckDBStore]) -> None:
+    """A name that no segment is said to have is looked for in the last one only, beside an id that all have."""
+    store = opened()
+    groups = [[event(actor=_ROUND_ABOUT[0]), event(actor=_ROUND_ABOUT[1])] for _ in range(9)]
+    spread(store, groups)
+    assert store.extent(parse("actor:gold"), None, GO).count == 18
+    store.close()
+    with duckdb.connect(store.path) as connection:
+        name = f"field = {_NUMBERS['actor_name']} AND value = hash('gold')"
+        assert connection.execute(f"SELECT count(*) FROM seen WHERE {name}").fetchone() == (8,)
+        connection.execute(f"DELETE FROM seen WHERE {name}")
+    again = DuckDBStore(store.path)
+    assert again.extent(parse("actor:gold"), None, GO).count == 10
     again.close()
 
 

@@ -20,6 +20,7 @@ from opssentinal.search.duckdb.segments import (
     DESCRIBED,
     MORE_TARGETS,
     TARGET_EMAILS,
+    Absent,
     Trace,
     is_few,
     trace_of_range,
@@ -70,6 +71,9 @@ class Engine(Protocol):
 
     def segments(self, all_of: Sequence[Sequence[Trace]]) -> str:
         """See segments.Segments.condition."""
+
+    def absent(self, columns: tuple[str, ...], texts: Sequence[str]) -> Absent:
+        """See segments.Segments.absent."""
 
 
 class Condition:
@@ -167,6 +171,7 @@ class _Compiler:
         self._engine = engine
         self._filter = filter
         self._folded = engine.fold(_texts(terms, filter.text))
+        self._skips = skips
         self._segments = engine.segments(_traces_of(terms, self._folded) if skips else [])
 
     def condition(self, head: int | None, terms: Sequence[Term], option: Option | None = None) -> Condition:
@@ -211,7 +216,7 @@ class _Compiler:
             return self._few(self.targets(term))
         options: list[Option] = []
         if exact:
-            options += [self._equal(column, exact, fold=fold) for column in columns]
+            options += self._equal_in(columns, exact, fold=fold)
         for parts in patterns:
             options += [self._like(column, parts, fold=fold) for column in columns]
         if places := _MORE_TARGETS.get(term.field):
@@ -258,7 +263,25 @@ class _Compiler:
         rows = self._engine.few_rows(conditions)
         if rows is None:
             return _any(options)
-        return f"rowid IN (SELECT unnest([{', '.join(f'{row:d}' for row in rows)}]))" if rows else "false", []
+        return _rows(rows)
+
+    def _equal_in(self, columns: tuple[str, ...], texts: Sequence[str], *, fold: bool) -> list[Option]:
+        """One of the texts in one of the columns, leaving out those in which they are nowhere: to read one dictionary takes less
+        than half of what three take with OR (25 ms instead of 60 in ten million), unless most segments are left out anyway."""
+        options = {column: self._equal(column, texts, fold=fold) for column in columns}
+        if len(columns) == 1 or not self._skips or self._segments or not DESCRIBED.issuperset(columns):
+            return list(options.values())
+        absent = self._engine.absent(columns, texts)
+        conditions = []
+        for column in absent.columns:
+            conditions.append(Condition())
+            conditions[-1].add(absent.unless)
+            conditions[-1].add(options[column][0], *options[column][1])
+        rows = self._engine.few_rows(conditions)
+        if rows is None:
+            return list(options.values())
+        left = [option for column, option in options.items() if column not in absent.columns]
+        return [*left, _rows(rows)] if rows or not left else left
 
     def _equal(self, column: str, texts: Sequence[str], *, fold: bool) -> Option:
         folded = [self._folded[text] for text in texts]
@@ -353,6 +376,11 @@ def _network(value: str) -> Option:
         return f"({within} AND ip <> '' AND {not_v4})", [first, last]
     high = int(network.network_address) >> 64
     return f"(ip_hi = ?::UBIGINT AND {within} AND ip <> '' AND {not_v4})", [high, first, last]
+
+
+def _rows(numbers: Sequence[int]) -> Option:
+    """One of the rows with these numbers."""
+    return f"rowid IN (SELECT unnest([{', '.join(f'{row:d}' for row in numbers)}]))" if numbers else "false", []
 
 
 def _one_of(expression: str, values: Sequence[Any], type_: str = "") -> Option:

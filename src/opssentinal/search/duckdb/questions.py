@@ -38,7 +38,7 @@ from opssentinal.search.duckdb.conditions import (
     tells_soon,
 )  # fmt: skip
 from opssentinal.search.duckdb.rows import SELECTED, event_of
-from opssentinal.search.duckdb.segments import SEGMENT_BITS, Known, Segments, Trace
+from opssentinal.search.duckdb.segments import SEGMENT_BITS, Absent, Known, Segments, Trace
 from opssentinal.search.interruption import Interruption
 
 _FEW_ROWS: Final = 2_000
@@ -77,7 +77,6 @@ class Questions:
         self._found: dict[tuple[Any, ...], list[int]] = {}
         self._folded: dict[str, Folded] = {}
         self._lasting = lasting
-        self._segments: Segments | None = None
         self._extents: dict[tuple[Any, ...], Extent] = {}
 
     def page(self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None) -> Page:
@@ -130,7 +129,16 @@ class Questions:
         def is_little(is_first: bool) -> bool:
             return skips(is_first) and has_few_segments(filter, self)
 
-        return scanning.scan_in_portions(self._rows, within, is_little, (first, last), spacing_us, count, newest=newest)
+        return scanning.scan_in_portions(
+            self._rows,
+            within,
+            is_little,
+            (first, last),
+            spacing_us,
+            count,
+            newest=newest,
+            takes_any=not filter.terms and not filter.text,
+        )
 
     def overview(
         self, filter: Filter, fields: Sequence[str], values: int, buckets: int, tz: str, head: int | None
@@ -212,13 +220,19 @@ class Questions:
 
     def segments(self, all_of: Sequence[Sequence[Trace]]) -> str:
         """See conditions.Engine."""
-        if self._segments is None:
-            self._segments = Segments(self._rows, self._position, self._lasting.known)
         return self._segments.condition(all_of)
+
+    def absent(self, columns: tuple[str, ...], texts: Sequence[str]) -> Absent:
+        """See conditions.Engine."""
+        return self._segments.absent(columns, texts)
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         self._stop.check()
         return self._cursor.execute(sql, list(parameters)).fetchall()
+
+    @cached_property
+    def _segments(self) -> Segments:
+        return Segments(self._rows, self._position, self._lasting.known)
 
     @cached_property
     def _position(self) -> int:

@@ -18,7 +18,9 @@ from opssentinal.search.duckdb.conditions import Condition
 PORTIONS_FROM_ROWS: Final = 2_000_000
 PATIENCE_S: Final = 1.0
 # The first portion: as long as holds this many events on average, a month at most, since one wrong clock spoils the average.
+# Where any event will do, twenty times those that are wanted.
 _FIRST_EVENTS: Final = 125_000
+_SPARE: Final = 20
 _FIRST_MIN_US: Final = 60_000_000
 _FIRST_MAX_US: Final = 30 * 86_400_000_000
 _PORTION_S: Final = 0.25
@@ -84,19 +86,21 @@ def scan_in_portions(
     count: int,
     *,
     newest: bool,
+    takes_any: bool,
 ) -> Scan:
     """The same in portions of `extent_us`, the first and the last time that come into question.
 
     `within` makes the conditions of a portion, both of its ends included, and is told whether it is the first one; `is_little`,
-    told the same, says whether all that is left is no more than one portion. Events are `spacing_us` apart on average. Ends
-    after PATIENCE_S and the portion in hand.
+    told the same, says whether all that is left is no more than one portion. Events are `spacing_us` apart on average, and
+    `takes_any` of them where nothing but their time matters. Ends after PATIENCE_S and the portion in hand.
     """
     first, last = extent_us
     if first > last:
         return Scan([])
     began = time.monotonic()
     places: list[Place] = []
-    length_us = int(min(max(spacing_us * _FIRST_EVENTS, _FIRST_MIN_US), _FIRST_MAX_US))
+    events = min(_SPARE * count, _FIRST_EVENTS) if takes_any else _FIRST_EVENTS
+    length_us = int(min(max(spacing_us * events, _FIRST_MIN_US), _FIRST_MAX_US))
     edge = last if newest else first
     while True:
         is_first = edge == (last if newest else first)

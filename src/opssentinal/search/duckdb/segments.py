@@ -56,7 +56,7 @@ _FEW: Final = 16
 
 
 class Trace(NamedTuple):
-    """What tells of a value: the question for the segments that may hold it."""
+    """What tells of a value: the question for the segments that may hold it, and for the number of the column that does."""
 
     sql: str
     parameters: tuple[Any, ...] = ()
@@ -66,7 +66,7 @@ def _trace(columns: tuple[str, ...], test: str, parameters: tuple[Any, ...] = ()
     """Any of the columns has a `value` in `seen` that meets `test`."""
     fields = ", ".join(f"{_NUMBERS[column]:d}" for column in columns)
     return Trace(
-        f"SELECT DISTINCT segment FROM seen WHERE field IN ({fields}) AND ({test} OR value IS NULL)", parameters
+        f"SELECT DISTINCT segment, field FROM seen WHERE field IN ({fields}) AND ({test} OR value IS NULL)", parameters
     )
 
 
@@ -89,7 +89,7 @@ def trace_of_targets(hashes: Sequence[int]) -> Trace:
             hash_ >> _BIT_BITS + _WORD_BITS & (1 << _PART_BITS) - 1,
             1 << (hash_ & (1 << _BIT_BITS) - 1),
         ]
-    return Trace(f"SELECT segment FROM seen_target WHERE {' OR '.join(tests)}", tuple(parameters))
+    return Trace(f"SELECT segment, NULL FROM seen_target WHERE {' OR '.join(tests)}", tuple(parameters))
 
 
 def trace_of_range(column: str, first: int, last: int) -> Trace:
@@ -158,7 +158,14 @@ def is_few(condition: str) -> bool:
 
 
 # Answers about columns as a whole, which hold as long as as many segments are described: that is the number beside the question.
-Known = dict[tuple[int, Trace], frozenset[int]]
+Known = dict[tuple[int, Trace], frozenset[tuple[int, int | None]]]
+
+
+class Absent(NamedTuple):
+    """Columns that have none of some texts, except in the segments that the condition names, which are not described yet."""
+
+    columns: frozenset[str]
+    unless: str
 
 
 class Segments:
@@ -168,26 +175,36 @@ class Segments:
         self._rows = rows
         self._known = known
         self._count = (position >> SEGMENT_BITS) + 1
-        self._asked: dict[Trace, frozenset[int]] = {}
+        self._asked: dict[Trace, frozenset[tuple[int, int | None]]] = {}
 
     def condition(self, all_of: Sequence[Sequence[Trace]]) -> str:
         """The SQL that leaves out segments without any event that meets one trace of each; "" where that would not pay."""
         if self._count == 1 or not all_of:
             return ""
-        left = frozenset.intersection(*(self._holding(any_of) for any_of in all_of)) | self._tail()
+        left = frozenset.intersection(*map(self._holding, all_of)) | self._tail()
         if len(left) > max(self._count * _PART_MAX, 1):
             return ""
-        return f"segment IN ({', '.join(f'{segment:d}' for segment in sorted(left))})"
+        return _in_segments(left)
+
+    def absent(self, columns: tuple[str, ...], texts: Sequence[str]) -> Absent:
+        """Those of the columns, all DESCRIBED, that have none of the texts, whatever their case."""
+        if self._described == 0:
+            return Absent(frozenset(), "")
+        found = {field for _, field in self._answer(trace_of_texts(columns, texts))}
+        return Absent(
+            frozenset(column for column in columns if _NUMBERS[column] not in found), _in_segments(self._tail())
+        )
 
     def _holding(self, any_of: Sequence[Trace]) -> frozenset[int]:
-        return frozenset.union(*map(self._segments, any_of))
+        return frozenset(segment for trace in any_of for segment, _ in self._answer(trace))
 
-    def _segments(self, trace: Trace) -> frozenset[int]:
+    def _answer(self, trace: Trace) -> frozenset[tuple[int, int | None]]:
+        """Segments, each with the number of the column that may hold it there."""
         if trace not in self._asked:
             key = (self._described, trace)
             found = self._known.get(key)
             if found is None:
-                found = frozenset(segment for (segment,) in self._rows(*trace))
+                found = frozenset(self._rows(*trace))
                 if not trace.parameters:
                     for other in [each for each in list(self._known) if each[0] < self._described]:
                         self._known.pop(other, None)
@@ -204,3 +221,7 @@ class Segments:
         """How many segments are described, from the first."""
         [(first,)] = self._rows("SELECT coalesce(max(segment) + 1, 0) FROM seen", [])
         return int(first)
+
+
+def _in_segments(segments: frozenset[int]) -> str:
+    return f"segment IN ({', '.join(f'{segment:d}' for segment in sorted(segments))})"
