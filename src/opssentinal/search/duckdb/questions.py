@@ -119,15 +119,15 @@ class Questions:
                 (first, min(last, after.occurred_at_us)) if newest else (max(first, after.occurred_at_us), last)
             )
 
-        def skips(is_first: bool) -> bool:
-            # What is frequent is found in the first portion, sooner than where it may be.
-            return not is_first or tells_soon(filter)
+        def skips(is_early: bool) -> bool:
+            # What is frequent is found in the first portions, sooner than where it may be.
+            return not is_early or tells_soon(filter)
 
-        def within(begin_us: int, end_us: int, is_first: bool) -> list[Condition]:
-            return conditions(filter.between(from_us(begin_us), from_us(end_us + 1)), skips(is_first))
+        def within(begin_us: int, end_us: int, is_early: bool) -> list[Condition]:
+            return conditions(filter.between(from_us(begin_us), from_us(end_us + 1)), skips(is_early))
 
-        def is_little(is_first: bool) -> bool:
-            return skips(is_first) and has_few_segments(filter, self)
+        def is_little(is_early: bool) -> bool:
+            return skips(is_early) and has_few_segments(filter, self)
 
         return scanning.scan_in_portions(
             self._rows,
@@ -137,7 +137,7 @@ class Questions:
             spacing_us,
             count,
             newest=newest,
-            takes_any=not filter.terms and not filter.text,
+            may_be_frequent=not tells_soon(filter),
         )
 
     def overview(

@@ -18,9 +18,10 @@ from opssentinal.search.duckdb.conditions import Condition
 PORTIONS_FROM_ROWS: Final = 2_000_000
 PATIENCE_S: Final = 1.0
 # The first portion: as long as holds this many events on average, a month at most, since one wrong clock spoils the average.
-# Where any event will do, twenty times those that are wanted.
 _FIRST_EVENTS: Final = 125_000
-_SPARE: Final = 20
+# Before it one of this many events for each that is wanted: of what is in every eightieth, the engine would otherwise sort
+# thousands to keep fifty (17 ms instead of 2).
+_SPARE: Final = 80
 _FIRST_MIN_US: Final = 60_000_000
 _FIRST_MAX_US: Final = 30 * 86_400_000_000
 _PORTION_S: Final = 0.25
@@ -86,33 +87,39 @@ def scan_in_portions(
     count: int,
     *,
     newest: bool,
-    takes_any: bool,
+    may_be_frequent: bool,
 ) -> Scan:
     """The same in portions of `extent_us`, the first and the last time that come into question.
 
-    `within` makes the conditions of a portion, both of its ends included, and is told whether it is the first one; `is_little`,
-    told the same, says whether all that is left is no more than one portion. Events are `spacing_us` apart on average, and
-    `takes_any` of them where nothing but their time matters. Ends after PATIENCE_S and the portion in hand.
+    `within` makes the conditions of a portion, both of its ends included, and is told whether it is an early one; `is_little`,
+    told the same, says whether all that is left is no more than one portion. Events are `spacing_us` apart on average; a short
+    portion first, where what is looked for `may_be_frequent`. Ends after PATIENCE_S and the portion in hand.
     """
     first, last = extent_us
     if first > last:
         return Scan([])
     began = time.monotonic()
     places: list[Place] = []
-    events = min(_SPARE * count, _FIRST_EVENTS) if takes_any else _FIRST_EVENTS
-    length_us = int(min(max(spacing_us * events, _FIRST_MIN_US), _FIRST_MAX_US))
+    usual_us = _length_us(spacing_us, _FIRST_EVENTS)
+    length_us = _length_us(spacing_us, _SPARE * count) if may_be_frequent else usual_us
     edge = last if newest else first
+    is_short, is_early = may_be_frequent, True
     while True:
-        is_first = edge == (last if newest else first)
-        if is_little(is_first):
+        if is_little(is_early):
             length_us = last - first + 1
         begin, end = (max(edge - length_us + 1, first), edge) if newest else (edge, min(edge + length_us - 1, last))
         started = time.monotonic()
-        places += scan(rows, within(begin, end, is_first), count - len(places), newest=newest).places
+        places += scan(rows, within(begin, end, is_early), count - len(places), newest=newest).places
         if len(places) == count or (begin == first if newest else end == last):
             return Scan(places)
         now = time.monotonic()
         if now - began > PATIENCE_S:
             return Scan(places, Position(begin, 0) if newest else Position(end, _BEYOND_ANY_SEQ))
         edge = begin - 1 if newest else end + 1
-        length_us = int(length_us * max(_GROWTH_MIN, min(_GROWTH_MAX, _PORTION_S / max(now - started, 1e-6))))
+        grown_us = int(length_us * max(_GROWTH_MIN, min(_GROWTH_MAX, _PORTION_S / max(now - started, 1e-6))))
+        length_us, is_short, is_early = (usual_us, False, True) if is_short else (grown_us, False, False)
+
+
+def _length_us(spacing_us: float, events: int) -> int:
+    """How long a first portion of so many events is, on average."""
+    return int(min(max(spacing_us * events, _FIRST_MIN_US), _FIRST_MAX_US))
