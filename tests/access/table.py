@@ -104,6 +104,7 @@ PAGES: dict[str, Page] = {
     "settings/data-retention/": Page(ADMINS, READ),
     "settings/data-retention/audit/": Page(ADMINS, POST),
     "settings/data-retention/safeguards/": Page(ADMINS, POST),
+    "settings/data-retention/clock/": Page(ADMINS, POST),
     "settings/data-retention/changes/<int:pk>/cancel/": Page(ADMINS, POST, ("1",)),
     "settings/data-retention/holds/": Page(ADMINS, READ),
     "settings/data-retention/holds/new/": Page(ADMINS, READ_POST),

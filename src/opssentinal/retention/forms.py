@@ -117,6 +117,12 @@ class CleanupForm(PreferencesForm):
     )
 
 
+class ClockForm(forms.Form):
+    """What the clock said on the page that asks whether it is right."""
+
+    seen = forms.DateTimeField()
+
+
 class HoldForm(forms.Form):
     """What is held, and why."""
 

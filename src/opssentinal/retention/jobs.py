@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 
 from django.db import DatabaseError, transaction
 from django.db.models import F, Max
@@ -18,30 +18,51 @@ from opssentinal.errors import OpsSentinalError
 from opssentinal.events.model import Actor, Context, Event, Target, to_us
 from opssentinal.ledger import held, pruning, reader
 from opssentinal.ledger.recording import recording
-from opssentinal.retention import changes, cleanup, holds, policy
+from opssentinal.retention import changes, cleanup, clock, holds, policy
 from opssentinal.retention.models import RetentionRun
 from opssentinal.workspace.preferences import preferences
 
 NIGHTLY_ACTOR = Actor(type="system", id="retention", name="Nightly retention")
 
 _log = logging.getLogger(__name__)
+# The day, by the clock that is not believed, on which this process last said so.
+_warned_on: date | None = None
 
 
 def prune_if_due(now: datetime | None = None) -> RetentionRun | None:
     """Run the audit retention if a night has passed since it last succeeded; return the run, or None if it is not due.
 
-    Before that, scheduled changes of it take effect whose time has come.
+    Before that, scheduled changes of it take effect whose time has come. While the clock cannot be believed, neither.
     """
     now = now or utc_now()
+    if not _is_believed(clock.look(now)):
+        return None
     changes.apply_due(now)
     due = next_prune(now)
     return run_prune(NIGHTLY_ACTOR, now=now) if due is not None and due <= now else None
 
 
 def cleanup_if_due(now: datetime | None = None) -> RetentionRun | None:
-    """Run the standard cleanup if a night has passed since it last succeeded; return the run, or None if it is not due."""
+    """Run the standard cleanup if a night has passed since it last succeeded; return the run, or None if it is not due.
+
+    Nor is it while the clock cannot be believed.
+    """
     now = now or utc_now()
+    if clock.leap(now) is not None:
+        return None
     return run_cleanup(now=now) if next_cleanup(now) <= now else None
+
+
+def _is_believed(leap: clock.Leap | None) -> bool:
+    """Whether there is no leap; the server's log says when one begins, each day while it lasts, and when it is over."""
+    global _warned_on
+    today = None if leap is None else leap.now.date()
+    if leap is not None and today != _warned_on:
+        _log.warning("Retention waits. %s", leap)
+    elif leap is None and _warned_on is not None:
+        _log.warning("Retention goes on: the clock is believed again.")
+    _warned_on = today
+    return leap is None
 
 
 def next_prune(now: datetime) -> datetime | None:
@@ -62,7 +83,8 @@ def last_run(kind: str) -> RetentionRun | None:
 
 
 def _next(kind: str, now: datetime) -> datetime:
-    runs = RetentionRun.objects.filter(kind=kind)
+    # What ran under a clock that was ahead says nothing about tonight.
+    runs = RetentionRun.objects.filter(kind=kind, started_at__lte=now)
     succeeded = runs.filter(finished_at__isnull=False, error="").first()
     tried = runs.first()
     return policy.next_due(now, succeeded.started_at if succeeded else None, tried.started_at if tried else None)
@@ -78,13 +100,15 @@ def run_prune(
     """Prune every event recorded longer ago than the configured retention, but those under a legal hold; return the run.
 
     Its `error` tells a failure: what has been pruned stays pruned if a later bundle fails. With a retention “for ever” it
-    removes nothing. `progress` is told the events done so far.
+    removes nothing, and while the clock cannot be believed it fails. `progress` is told the events done so far.
     """
     now = now or utc_now()
     days = preferences().audit_retention_days
     run = _begin(RetentionRun.Kind.AUDIT, now, retention_days=days)
+    leap = clock.look(now)
+    run.error = str(leap or "")
     try:
-        if days is not None:
+        if days is not None and leap is None:
             pruning.prune(lambda: _cutoff_us(now, days), holds=holds.filters_in_force, progress=progress)
     except (OpsSentinalError, DatabaseError) as error:
         _log.exception("pruning failed")
@@ -139,8 +163,11 @@ def run_cleanup(actor: Actor | None = None, *, now: datetime | None = None) -> R
     """
     now = now or utc_now()
     run = _begin(RetentionRun.Kind.CLEANUP, now)
+    leap = clock.look(now)
+    run.error = str(leap or "")
     try:
-        cleanup.clean(now, run.counts)
+        if leap is None:
+            cleanup.clean(now, run.counts)
     except (OpsSentinalError, DatabaseError, OSError) as error:
         _log.exception("the standard cleanup failed")
         run.error = str(error)

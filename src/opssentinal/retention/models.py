@@ -47,6 +47,16 @@ class RetentionRun(models.Model):
         return self.finished_at is not None and not self.error
 
 
+class LastLook(models.Model):
+    """One row: what the wall clock said when retention last looked and believed it (`retention.clock`)."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M}"
+
+
 class ScheduledChange(models.Model):
     """A weaker safeguard or the release of a hold that waits for its cool-down. The row goes when it takes effect or is cancelled: the log has both."""
 

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", views.index, name="index"),
     path("audit/", views.update_audit, name="audit"),
     path("safeguards/", views.update_safeguards, name="safeguards"),
+    path("clock/", views.confirm_clock, name="clock"),
     path("changes/<int:pk>/cancel/", views.cancel_change, name="cancel"),
     path("holds/", hold_views.index, name="holds"),
     path("holds/new/", hold_views.place, name="hold"),

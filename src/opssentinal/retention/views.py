@@ -17,8 +17,8 @@ from opssentinal.errors import Conflict, InvalidInput
 from opssentinal.events.model import from_us, to_us
 from opssentinal.ledger import held, pruning
 from opssentinal.ledger.pruning import PruneReport
-from opssentinal.retention import changes, cleanup, holds, jobs, policy
-from opssentinal.retention.forms import AuditRetentionForm, CleanupForm, SafeguardsForm
+from opssentinal.retention import changes, cleanup, clock, holds, jobs, policy
+from opssentinal.retention.forms import AuditRetentionForm, CleanupForm, ClockForm, SafeguardsForm
 from opssentinal.retention.models import RetentionRun, ScheduledChange
 from opssentinal.retention.scheduling import Result
 from opssentinal.workspace.access import admin_required
@@ -92,6 +92,22 @@ def cancel_change(request: HttpRequest, pk: int) -> HttpResponse:
         messages.info(request, str(error))
     else:
         messages.success(request, "Cancelled. What was in force stays so.")
+    return redirect("retention:index")
+
+
+@admin_required
+@require_POST
+def confirm_clock(request: HttpRequest) -> HttpResponse:
+    """Believe the clock as the page showed it."""
+    form = ClockForm(request.POST)
+    if not form.is_valid():
+        return _page(request, status=400)
+    try:
+        clock.confirm(form.cleaned_data["seen"], request_actor(request), request_context(request), utc_now())
+    except Conflict as error:
+        messages.error(request, f"{error} {error.hint}".strip())
+    else:
+        messages.success(request, "Confirmed. Retention goes on within five minutes.")
     return redirect("retention:index")
 
 
@@ -184,6 +200,7 @@ def _page(
         "safeguards_form": safeguards_form or SafeguardsForm.showing(chosen),
         "cleanup_form": cleanup_form or CleanupForm.showing(chosen),
         "asking": asking,
+        "leap": clock.leap(now),
         "scheduled": _scheduled(),
         "requests": approvals.waiting().filter(kind__in=(changes.APPROVAL_KIND, holds.APPROVAL_KIND)),
         "holds": holds.in_force(),

@@ -6,8 +6,10 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
 
 from opssentinal.ledger.sequencer import running
+from opssentinal.retention import clock
 from opssentinal.web.navigation import account_links, sections
 from opssentinal.workspace.preferences import preferences
 
@@ -18,7 +20,8 @@ THEMES = ("light", "dark")
 def shell(request: HttpRequest) -> dict[str, Any]:
     """Give `nav` (sections with links), `user_links`, `theme` ("light", "dark" or "" for the system's) and `demo`.
 
-    Also `not_recording`: why nothing can be recorded now, if so; and `workspace_name`, which every page's title ends with.
+    Also `not_recording`: why nothing can be recorded now, if so; `clock_leap`, for admins: why retention waits, if it does;
+    and `workspace_name`, which every page's title ends with.
     """
     theme = request.COOKIES.get(THEME_COOKIE, "")
     user = getattr(request, "user", None)  # absent where a response is made before the session is read
@@ -30,6 +33,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "demo": settings.CONFIG.demo,
         "workspace_name": preferences().workspace_name,
         "not_recording": _not_recording() if known else "",
+        "clock_leap": clock.leap(timezone.now()) if known and known.is_admin else None,
     }
 
 

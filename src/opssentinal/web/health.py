@@ -6,6 +6,7 @@ import logging
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -13,6 +14,7 @@ from opssentinal.errors import OpsSentinalError
 from opssentinal.ledger.outcome import disk_full
 from opssentinal.ledger.reader import head
 from opssentinal.ledger.sequencer import running
+from opssentinal.retention import clock
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +30,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
     """Say whether events can be recorded and read (else 503) and how search is, which may be down without making us unready.
+
+    Also that retention waits because the clock cannot be believed, which an operator has to hear of and a balancer need not.
 
     Nothing can be recorded once the sequencer of this process found the ledger damaged, or has ended; nor, until it is over,
     while the database refuses to write, as on a full disk. Anybody may ask, so what the database itself said, with its address,
@@ -49,7 +53,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
         reason = health.damage or _told(health.failure) or ("" if health.is_running else "The sequencer does not run.")
         if reason:
             return JsonResponse({"ready": False, "ledger": ledger | {"reason": reason}}, status=503)
-    return JsonResponse({"ready": True, "ledger": ledger, "search": _search()})
+    ready = {"ready": True, "ledger": ledger, "search": _search()}
+    return JsonResponse(ready | ({"retention": str(leap)} if (leap := clock.leap(timezone.now())) else {}))
 
 
 def _told(failure: str | None) -> str:

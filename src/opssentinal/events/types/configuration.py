@@ -83,6 +83,19 @@ TYPES = (
         ),
     ),
     EventType(
+        action="retention.clock_confirmed",
+        category="configuration",
+        title="Clock confirmed",
+        description="The server’s clock had leapt ahead, so that retention waited; somebody said that it is right.",
+        sentence="{actor} confirmed the server’s clock for {target}",
+        sensitive=True,
+        example=example(
+            "retention.clock_confirmed",
+            {"type": "settings", "id": "data_retention", "name": "Data Retention"},
+            metadata={"clock": "2028-01-02T10:00:00Z", "last_look": "2026-11-28T10:00:00Z"},
+        ),
+    ),
+    EventType(
         action="oidc.tested",
         category="configuration",
         title="Single sign-on tested",

@@ -10,9 +10,9 @@ from rich.progress import TaskID
 
 from opssentinal.commands.console import json_line, progress
 from opssentinal.errors import Unavailable
-from opssentinal.events.model import from_us, to_us
+from opssentinal.events.model import Context, from_us, to_us
 from opssentinal.ledger import pruning
-from opssentinal.retention import holds, jobs, policy
+from opssentinal.retention import clock, holds, jobs, policy
 from opssentinal.workspace.preferences import preferences
 from opssentinal.workspace.principals import os_actor
 
@@ -28,12 +28,20 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Nothing to aim with: the retention is a setting, whose changes are recorded."""
-        parser.add_argument("--dry-run", action="store_true", help="only say how many events would go")
+        either = parser.add_mutually_exclusive_group()
+        either.add_argument("--dry-run", action="store_true", help="only say how many events would go")
+        either.add_argument(
+            "--clock-is-right",
+            action="store_true",
+            help="confirm the server's clock where it leapt ahead and retention waits for that; recorded",
+        )
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
     def handle(self, *, dry_run: bool, **options: Any) -> None:
-        """Raises Unavailable if the run fails; what it removed until then is recorded."""
+        """Raises Unavailable if the run fails; what it removed until then is recorded. Conflict if no clock waits."""
         now, days = utc_now(), preferences().audit_retention_days
+        if options["clock_is_right"]:
+            clock.confirm(now, os_actor(), Context(), now)
         result: dict[str, Any] = {"dry_run": dry_run, "retention_days": days, "events": 0}
         expected = None if days is None else pruning.preview(to_us(policy.cutoff(now, days)))
         if dry_run:
@@ -55,3 +63,5 @@ class Command(BaseCommand):
         did = "would be removed" if dry_run else "removed"
         held = ", less those under legal hold" if dry_run and holds.in_force() else ""
         self.stdout.write(f"Audit events are kept {kept}: the text of {result['events']:,} events {did}{held}.")
+        if leap := clock.leap(now):
+            self.stdout.write(str(leap))

@@ -1,0 +1,185 @@
+"""A clock that leaps ahead removes nothing: retention waits until it is back, or an admin says that it is right."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from django.utils.timezone import now as utc_now
+
+from opssentinal.errors import Conflict, Unavailable
+from opssentinal.events.model import Actor, Context
+from opssentinal.ledger import reader
+from opssentinal.retention import changes, clock, jobs
+from opssentinal.retention.models import LastLook, RetentionRun
+from opssentinal.workspace.models import User
+from opssentinal.workspace.preferences import preferences, update_preferences
+from tests.retention.conftest import NOON, record_events
+
+Check = Callable[[], None]
+ALICE = Actor(type="user", id="user_1", name="Alice")
+PAGE = "/settings/data-retention/"
+LEAP = timedelta(days=400)
+
+
+def look_every(step: timedelta, start: datetime, end: datetime) -> int:
+    """Let retention look as time passes; return how many runs it made."""
+    runs = 0
+    while start <= end:
+        runs += jobs.prune_if_due(start) is not None
+        start += step
+    return runs
+
+
+def test_a_leap_removes_nothing_and_its_end_is_noticed(ledger: Check, caplog: pytest.LogCaptureFixture) -> None:
+    """400 days ahead, with events that carry the wrong time: no run, no event gone, said once; back again, all goes on."""
+    record_events(512, NOON)
+    assert jobs.prune_if_due(NOON) is not None
+    caplog.clear()  # of a leap that the test before has left this process in
+    record_events(512, NOON + LEAP)
+    with caplog.at_level(logging.WARNING):
+        for minutes in range(0, 60, 5):
+            assert jobs.prune_if_due(NOON + LEAP + timedelta(minutes=minutes)) is None
+        assert jobs.prune_if_due(NOON + timedelta(days=1)) is not None
+    assert [record.message.partition(".")[0] for record in caplog.records] == [
+        "Retention waits",
+        "Retention goes on: the clock is believed again",
+    ]
+    assert reader.head().minimum_index == 0
+    assert reader.read_event(0).actor is not None
+    ledger()
+
+
+def test_time_that_passes_prunes_as_ever(ledger: Check) -> None:
+    """400 days on which the server was never off for more than a week: events go when they are past their retention."""
+    record_events(512, NOON)
+    assert look_every(timedelta(days=6), NOON, NOON + timedelta(days=365)) == 61
+    assert reader.head().minimum_index == 0
+    look_every(timedelta(days=6), NOON + timedelta(days=366), NOON + LEAP)
+    assert reader.head().minimum_index == 512
+
+
+@pytest.mark.parametrize(("off", "is_believed"), [(timedelta(days=7), True), (timedelta(days=7, seconds=1), False)])
+def test_how_long_a_server_may_be_off(ledger: Check, off: timedelta, is_believed: bool) -> None:
+    """A week is taken for a holiday; more, and somebody is asked."""
+    jobs.prune_if_due(NOON)
+    assert (jobs.prune_if_due(NOON + off) is not None) is is_believed
+    assert (clock.leap(NOON + off) is None) is is_believed
+
+
+def test_small_leaps_do_not_add_up(ledger: Check) -> None:
+    """To and fro by six days: the clock is never believed further than once."""
+    jobs.prune_if_due(NOON)
+    for _ in range(10):
+        jobs.prune_if_due(NOON + timedelta(days=6))
+        jobs.prune_if_due(NOON)
+    assert LastLook.objects.get().at == NOON + timedelta(days=6)
+
+
+def test_a_run_in_the_future_does_not_put_off_the_next(ledger: Check) -> None:
+    """Six days ahead it ran, by the clock; once the clock is back, the next night's run comes all the same."""
+    for run in (jobs.prune_if_due, jobs.cleanup_if_due):
+        assert run(NOON) is not None
+        assert run(NOON + timedelta(days=6)) is not None
+        assert run(NOON + timedelta(hours=1)) is None
+        assert run(NOON + timedelta(days=1)) is not None
+
+
+def test_nothing_scheduled_takes_effect_by_a_leap(admin: User) -> None:
+    """A cool-down does not end because the clock leapt."""
+    jobs.prune_if_due(NOON)
+    changes.choose(admin, Context(), changes.RETENTION, 30, now=NOON)
+    assert jobs.prune_if_due(NOON + LEAP) is None
+    assert preferences().audit_retention_days == 365
+    jobs.prune_if_due(NOON + timedelta(days=2))
+    assert preferences().audit_retention_days == 30
+
+
+def test_the_cleanup_waits_too(ledger: Check) -> None:
+    """Sessions, files and closed incidents are not deleted by a clock that cannot be believed, by hand or by night."""
+    jobs.prune_if_due(NOON)
+    assert jobs.cleanup_if_due(NOON + LEAP) is None
+    run = jobs.run_cleanup(now=NOON + LEAP)
+    assert "The server's clock says" in run.error
+    assert run.counts == {}
+
+
+def test_the_command_refuses_until_the_clock_is_confirmed(ledger: Check) -> None:
+    """`prune` says why and how to go on, and removes nothing; `--clock-is-right` is recorded and prunes."""
+    record_events(512, utc_now() - LEAP)
+    clock.look(utc_now() - LEAP)
+    shown = io.StringIO()
+    call_command("prune", "--dry-run", stdout=shown)
+    assert "prune --clock-is-right" in shown.getvalue()
+    with pytest.raises(Unavailable, match="clock-is-right"):
+        call_command("prune", stdout=io.StringIO())
+    assert reader.head().minimum_index == 0
+    assert RetentionRun.objects.get().error
+    shown = io.StringIO()
+    call_command("prune", "--clock-is-right", "--json", stdout=shown)
+    assert json.loads(shown.getvalue())["events"] == 512
+    confirmed = next(event for event in reader.newest(10) if event.action == "retention.clock_confirmed")
+    assert confirmed.actor is not None
+    assert confirmed.actor.type == "os_user"
+    with pytest.raises(Conflict, match="believed already"):
+        call_command("prune", "--clock-is-right", stdout=io.StringIO())
+
+
+def test_an_admin_confirms_on_the_page(admin_client: Client) -> None:
+    """Every page asks admins; Data Retention shows both times and what would go; the answer is recorded, and retention goes on."""
+    record_events(512, utc_now() - LEAP)
+    clock.look(utc_now() - LEAP)
+    assert "Is the server’s clock right?" in admin_client.get("/profile/").content.decode()
+    assert "The server's clock says" in admin_client.get("/readyz").json()["retention"]
+    answer = admin_client.get(PAGE)
+    text = answer.content.decode()
+    assert '<strong class="num">512</strong> events' in text
+    assert "Waits: " in text
+    assert jobs.prune_if_due() is None
+    admin_client.post(PAGE + "clock/", {"seen": (utc_now() - timedelta(days=1)).isoformat()})
+    assert jobs.prune_if_due() is None
+    seen = answer.context["leap"].now.astimezone(UTC).isoformat()
+    assert f'value="{seen}"' in text
+    shown = admin_client.post(PAGE + "clock/", {"seen": seen}, follow=True).content.decode()
+    assert "Confirmed." in shown
+    assert "Is the server’s clock right?" not in shown
+    event = reader.newest(1)[0]
+    assert event.action == "retention.clock_confirmed"
+    assert event.actor is not None
+    assert event.actor.email == "alice@example.com"
+    run = jobs.prune_if_due()
+    assert run is not None
+    assert run.events == 512
+    assert "retention" not in admin_client.get("/readyz").json()
+
+
+def test_nobody_else_confirms_or_is_asked(ledger: Check) -> None:
+    """A member is shown no banner and refused."""
+    bob = User.objects.create_user("bob@example.com", "correct horse battery", role="member")
+    clock.look(utc_now() - LEAP)
+    client = Client()
+    client.force_login(bob)
+    assert "clock right" not in client.get("/profile/").content.decode()
+    assert client.post(PAGE + "clock/", {"seen": utc_now().isoformat()}).status_code == 403
+    assert clock.leap(utc_now()) is not None
+
+
+def test_a_page_without_its_time_confirms_nothing(admin_client: Client) -> None:
+    """What was not shown cannot be confirmed."""
+    clock.look(utc_now() - LEAP)
+    assert admin_client.post(PAGE + "clock/", {}).status_code == 400
+    assert clock.leap(utc_now()) is not None
+
+
+def test_for_ever_looks_as_well(ledger: Check) -> None:
+    """While nothing is removed the clock is looked at all the same, so that a retention chosen later knows."""
+    update_preferences(ALICE, Context(), "data_retention", audit_retention_days=None)
+    assert jobs.prune_if_due(NOON) is None
+    update_preferences(ALICE, Context(), "data_retention", audit_retention_days=365)
+    assert jobs.prune_if_due(NOON + LEAP) is None
