@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Acknowledged:
-    """What the server said is recorded: id → seq."""
+    """What the server said is recorded: id → seq; and how often it said that it cannot record now."""
 
     seqs: dict[str, int] = field(default_factory=dict)
     contradictions: list[str] = field(default_factory=list)
+    unavailable: list[bytes] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, results: list[dict[str, object]]) -> None:
@@ -32,13 +33,18 @@ class Acknowledged:
 
 
 class Client(threading.Thread):
-    """Sends batches of 1 to 300 events, some of which other processes prepare, until told to stop, and then until its last batch is acknowledged."""
+    """Sends batches of 1 to 300 events, some of which other processes prepare, until told to stop, and then until its last batch is acknowledged.
 
-    def __init__(self, number: int, port: int, token: str, acknowledged: Acknowledged, stop: threading.Event) -> None:
+    Between two batches it rests for `rest_s`: what is sent is read and compared at the end.
+    """
+
+    def __init__(
+        self, number: int, port: int, token: str, acknowledged: Acknowledged, stop: threading.Event, rest_s: float = 0
+    ) -> None:
         super().__init__(name=f"client-{number}")
         self._random = random.Random(number)
         self._number, self._port, self._token = number, port, token
-        self._acknowledged, self._stopping = acknowledged, stop
+        self._acknowledged, self._stopping, self._rest_s = acknowledged, stop, rest_s
 
     def run(self) -> None:
         """Send until stopped. Gives up on a batch after two minutes, which fails the test."""
@@ -47,6 +53,7 @@ class Client(threading.Thread):
             events = [self._event(sent + n) for n in range(self._random.choice((1, 1, 3, 20, 300)))]
             sent += len(events)
             self._send_until_acknowledged(json.dumps(events).encode())
+            self._stopping.wait(self._rest_s)
 
     def _event(self, n: int) -> dict[str, object]:
         return {
@@ -76,5 +83,7 @@ class Client(threading.Thread):
             if response.status not in (429, 503):
                 self._acknowledged.contradictions.append(f"{response.status}: {content[:200]!r}")
                 return
+            if response.status == 503:
+                self._acknowledged.unavailable.append(content)
             time.sleep(0.05)
         self._acknowledged.contradictions.append("a batch was not acknowledged within two minutes")

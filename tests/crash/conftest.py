@@ -26,12 +26,20 @@ class Subject:
         return check_everything(self.server, self.key, self.acknowledged)
 
     @contextmanager
-    def load(self, clients: int = 4, *ports: int) -> Iterator[None]:
-        """Clients send as fast as they can to this server, or to these ports in turn; at the end all is acknowledged."""
+    def load(self, clients: int = 4, *ports: int, rest_s: float = 0) -> Iterator[None]:
+        """Clients send as fast as they can to this server, or to these ports in turn; at the end all is acknowledged.
+
+        With `rest_s` each rests for so long after a batch.
+        """
         stop = threading.Event()
         threads = [
             Client(
-                number, (ports or (self.server.port,))[number % max(len(ports), 1)], self.key, self.acknowledged, stop
+                number,
+                (ports or (self.server.port,))[number % max(len(ports), 1)],
+                self.key,
+                self.acknowledged,
+                stop,
+                rest_s,
             )
             for number in range(clients)
         ]

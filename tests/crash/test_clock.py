@@ -5,18 +5,34 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from opssentinal.config import load
 from opssentinal.ledger import append
 from opssentinal.ledger.reader import bundles_after
 from opssentinal.ledger.recording import recording
 from opssentinal.ledger.sequencer import Sequencer
+from opssentinal.search.client import SearchClient
+from tests.crash.conftest import Subject
+from tests.crash.wall_clock import WallClock
 from tests.ledger.conftest import ledger, make_event, reset_head, uuid  # noqa: F401 - a fixture
+from tests.server import ServerProcess
+from tests.visitor import Visitor
 
 _DAY_US = 86_400_000_000
+# Where the clock stands, one after the other, compared with the true time.
+_JUMPS = [
+    timedelta(**{unit: sign * number})
+    for unit, number in (("seconds", 3), ("hours", 1), ("days", 1), ("days", 40), ("days", 400))
+    for sign in (1, -1)
+]
+_TASKS = ("compaction", "retention", "approvals", "cleanup")
+_ADMIN, _PASSWORD = "admin@example.com", "a clock that is wrong is bad"
 
 
 class Clock:
@@ -84,3 +100,70 @@ def test_jumps_under_load(ledger: Callable[[], None], clock: Clock) -> None:  # 
     times = [event.recorded_at for bundle in bundles_after(0, 10**6) for event in bundle.events()]
     assert times == sorted(times)
     ledger()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[ServerProcess, WallClock]]:
+    """A real server with an admin, and the clock of all of its processes."""
+    clock = WallClock(tmp_path)
+    with ServerProcess(tmp_path / "data", **clock.environment) as server:
+        server.command(
+            "createuser", _ADMIN, "--role", "admin", "--name", "Ada", "--password-stdin", stdin=_PASSWORD + "\n"
+        )
+        server.wait_for_search()
+        yield server, clock
+
+
+def test_a_real_server_under_load(server: tuple[ServerProcess, WallClock]) -> None:
+    """Seconds to 400 days, back and forth: nothing acknowledged is lost or doubled, times never decrease, all else goes on."""
+    process, clock = server
+    subject, visitor = Subject(process), Visitor(process.url)
+    assert visitor.sign_in(_ADMIN, _PASSWORD)[0] == 200
+    _run_tasks(process)
+    with subject.load(rest_s=0.2):
+        for off in _JUMPS:
+            clock.jump_to(off)
+            _use(process, subject.key)
+            _run_tasks(process)
+        clock.jump_to(timedelta(0))
+        _use(process, subject.key)
+        _run_tasks(process)
+    assert "Ada" in visitor.get("/profile/")[1], "signed out by a clock that was wrong for a moment"
+    assert process.get("/readyz")[0] == 200
+    log = process.log.read_text()
+    assert [trouble for trouble in ("Traceback", "ERROR", "CRITICAL") if trouble in log] == [], log
+    assert "Retention waits." in log
+    assert "Retention goes on" in log
+    events = subject.check()
+    times = [str(events[seq]["recorded_at"]) for seq in range(len(events))]
+    assert times == sorted(times)
+    assert len({at[:10] for at in times}) > 3
+    assert len(subject.acknowledged.seqs) > 200
+    assert subject.acknowledged.unavailable == []
+
+
+def _use(server: ServerProcess, key: str) -> None:
+    """Sign in, and read the log on pages and through the API."""
+    visitor = Visitor(server.url)
+    assert visitor.sign_in(_ADMIN, _PASSWORD)[0] == 200
+    for page in ("/insights/audit-logs/?range=all", "/settings/data-retention/", "/profile/"):
+        status, text = visitor.get(page)
+        assert status == 200, text
+        assert "Ada" in text
+    assert server.api("/api/v1/events?limit=10", key)["data"]
+
+
+def _run_tasks(server: ServerProcess) -> None:
+    """Have the scheduled work of the back run now, and return when it has."""
+    search = SearchClient(load(server.environment).search_socket)
+    before = {task.name: task.runs for task in search.status().tasks}
+    for name in _TASKS:
+        search.poke(name)
+    deadline = time.monotonic() + 60
+    while True:
+        tasks = {task.name: task for task in search.status().tasks}
+        assert all(task.last_error is None for task in tasks.values()), tasks
+        if all(tasks[name].runs > before[name] and not tasks[name].running for name in _TASKS):
+            return
+        assert time.monotonic() < deadline, tasks
+        time.sleep(0.02)
