@@ -107,7 +107,7 @@ else:
 # Rate limits live here: large enough that a flood of invented addresses cannot push the counters out.
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "BACKEND": "opssentinal.workspace.cache.SteadyCache",
         "OPTIONS": {"MAX_ENTRIES": 100_000},
     }
 }
