@@ -186,6 +186,16 @@ def test_last_use_is_written_once_a_minute(
     assert made.key.last_used_at is not None and made.key.last_used_at > first
 
 
+def test_a_use_noted_by_a_clock_that_was_ahead_is_noted_anew(make_key: Make) -> None:
+    """A last use in the future is no last use."""
+    made = make_key()
+    made.key.last_used_at = timezone.now() + timedelta(days=400)
+    made.key.save()
+    note_use(authenticate(made.token))
+    made.key.refresh_from_db()
+    assert made.key.last_used_at is not None and made.key.last_used_at <= timezone.now()
+
+
 @pytest.mark.parametrize(
     ("fields", "path"),
     [

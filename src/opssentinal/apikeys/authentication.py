@@ -96,7 +96,8 @@ def note_use(principal: KeyPrincipal) -> None:
         _noted.clear()
     _noted[principal.id] = time.monotonic()
     now = timezone.now()
-    stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_EVERY)
+    # In the future where the clock was ahead for a while.
+    stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_EVERY) | Q(last_used_at__gt=now)
     try:
         with transaction.atomic():
             APIKey.objects.filter(stale, public_id=principal.id).update(last_used_at=now)

@@ -82,7 +82,8 @@ class Follower:
     def _available(self) -> Any:
         now = self._clock()
         return Integration.objects.filter(
-            Q(next_attempt_at=None) | Q(next_attempt_at__lte=now),
+            # None waits for longer than that: it was set by a clock that was ahead.
+            Q(next_attempt_at=None) | Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=now + backoff.GIVES_UP_AFTER),
             Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_owner=self._owner),
             paused_at=None,
         )
@@ -210,7 +211,7 @@ def _failed(
     now: datetime,
     record: Callable[[Event], None],
 ) -> None:
-    integration.failing_since = integration.failing_since or now
+    integration.failing_since = min(integration.failing_since or now, now)  # a clock that was ahead made no day longer
     integration.next_attempt_at = None
     if integration.is_paused:
         return  # by an admin, during the send; resuming tries again at once
