@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,7 @@ _JUMPS = [
     for unit, number in (("seconds", 3), ("hours", 1), ("days", 1), ("days", 40), ("days", 400))
     for sign in (1, -1)
 ]
+_TIMES = ("recorded_at", "occurred_at")
 _TASKS = ("compaction", "retention", "approvals", "cleanup")
 _ADMIN, _PASSWORD = "admin@example.com", "a clock that is wrong is bad"
 
@@ -138,6 +139,9 @@ def test_a_real_server_under_load(server: tuple[ServerProcess, WallClock]) -> No
     times = [str(events[seq]["recorded_at"]) for seq in range(len(events))]
     assert times == sorted(times)
     assert len({at[:10] for at in times}) > 3
+    # What came last is pinned at the newest time seen, and found under its own day all the same.
+    recorded_at, occurred_at = (datetime.fromisoformat(str(events[len(events) - 1][field])) for field in _TIMES)
+    assert recorded_at - occurred_at > timedelta(days=399)
     assert len(subject.acknowledged.seqs) > 200
     assert subject.acknowledged.unavailable == []
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from opssentinal.errors import IntegrityError, NotFound
-from opssentinal.events.model import Context
+from opssentinal.events.model import Context, from_us
 from opssentinal.ledger.append import append
 from opssentinal.ledger.reader import bundles_after, find_by_id, head, newest, read_event, read_range
 from tests.ledger.conftest import NOW_US, commit, make_event, uuid
@@ -111,7 +111,17 @@ def test_recorded_at_never_runs_backwards(ledger: Check) -> None:
     commit([make_event(1)], NOW_US)
     commit([make_event(2)], NOW_US - 60_000_000)
     ledger()
-    assert read_event(1).recorded_at == read_event(0).recorded_at
+    assert read_event(1).recorded_at == read_event(0).recorded_at == read_event(1).occurred_at
+
+
+def test_what_happens_after_the_clock_was_ahead_is_found_under_its_own_day(ledger: Check) -> None:
+    """Recorded at the newest time seen, an event without a time of its own occurred when the clock says; one with it, then."""
+    year_us = 366 * 86_400_000_000
+    commit([make_event(1)], NOW_US + year_us)
+    commit([make_event(2), make_event(3, occurred_at=from_us(NOW_US - 1))], NOW_US)
+    ledger()
+    assert read_event(1).recorded_at == read_event(2).recorded_at == from_us(NOW_US + year_us)
+    assert (read_event(1).occurred_at, read_event(2).occurred_at) == (from_us(NOW_US), from_us(NOW_US - 1))
 
 
 @pytest.mark.parametrize(

@@ -130,17 +130,19 @@ class Drafts:
         columns = map(self._lines, (self.tails, self.whos, self.whats))
         return [_event(id_, *lines) for (_, id_), *lines in zip(self.keys(), *columns, strict=True)]
 
-    def complete(self, recorded_at_us: int) -> Completed:
+    def complete(self, recorded_at_us: int, occurred_at_us: int | None = None) -> Completed:
         """The events of one commit at this time (µs since the epoch).
 
-        An absent id becomes a UUIDv7 of this time (RFC 9562, Section 5.7), an absent `occurred_at` this time.
+        An absent id becomes a UUIDv7 of this time (RFC 9562, Section 5.7), an absent `occurred_at` the time `occurred_at_us`,
+        or this one where none is given.
         """
         recorded_at = _encode(from_us(recorded_at_us))
         ids, tails = self._lines(self.ids), self._lines(self.tails)
         if missing := ids.count(b""):
             new_ids = iter(_uuid7s(missing, recorded_at_us))
             ids = [id_ or next(new_ids) for id_ in ids]
-        timed = b'"occurred_at":%b,' % recorded_at
+        occurred_at = recorded_at if occurred_at_us is None else _encode(from_us(occurred_at_us))
+        timed = b'"occurred_at":%b,' % occurred_at
         tails = [tail if tail.startswith(_TIMED) else timed + tail for tail in tails]
         head = b'{"v":%d,"id":"%%b","recorded_at":%b,%%b' % (ENTRY_VERSION, recorded_at)
         heads = list(map(head.__mod__, zip(ids, tails, strict=True)))

@@ -22,6 +22,8 @@ from opssentinal.ledger.receipts import Receipt
 from opssentinal.merkle import leaf_hashes
 
 _ACCEPTED: Literal["accepted"] = "accepted"
+# Further behind the newest recorded_at than transactions and servers overtake each other: the clock was set back.
+_SET_BACK_US = 60_000_000
 
 
 def append(events: Sequence[Event] | Drafts, *, now_us: int | None = None) -> list[Receipt]:
@@ -30,7 +32,9 @@ def append(events: Sequence[Event] | Drafts, *, now_us: int | None = None) -> li
     Runs in the caller's transaction and must be the last thing it does, since it locks the head until the end: the events
     are recorded if and only if that transaction commits, and durable when the commit returns. An event whose id its source
     used before is not appended again (see Receipt). `now_us` is the clock in µs since the epoch; recorded_at never runs
-    backwards, so a clock that was set back records the newest time seen until it has caught up.
+    backwards, so a clock that was set back records the newest time seen until it has caught up. An absent occurred_at is the
+    same moment, but the clock's where that was set back: after an hour in which it was a year ahead, people look for what
+    happens today under today.
 
     Raises IntegrityError where the head is damaged; then nothing may be appended until somebody has looked.
     """
@@ -43,12 +47,13 @@ def append(events: Sequence[Event] | Drafts, *, now_us: int | None = None) -> li
     with connection.cursor() as cursor:
         head = lock_head(cursor)
         recorded_at_us = max(now_us, head.recorded_at_us)
+        occurred_at_us = now_us if recorded_at_us - now_us > _SET_BACK_US else recorded_at_us
         if _take_ids(cursor, drafts, head.size):
-            return _write(cursor, head, drafts, recorded_at_us)
+            return _write(cursor, head, drafts, recorded_at_us, occurred_at_us)
         fresh, receipts = _without_repeats(cursor, drafts, head.size)
         if fresh:
             event_ids.insert(cursor, fresh, head.size)
-            accepted = iter(_write(cursor, head, fresh, recorded_at_us))
+            accepted = iter(_write(cursor, head, fresh, recorded_at_us, occurred_at_us))
             receipts = [receipt or next(accepted) for receipt in receipts]
     return [receipt for receipt in receipts if receipt is not None]
 
@@ -98,13 +103,13 @@ def _without_repeats(cursor: Any, drafts: Drafts, size: int) -> tuple[Drafts, li
     return drafts.only(fresh), receipts
 
 
-def _write(cursor: Any, head: Head, drafts: Drafts, recorded_at_us: int) -> list[Receipt]:
+def _write(cursor: Any, head: Head, drafts: Drafts, recorded_at_us: int, occurred_at_us: int) -> list[Receipt]:
     # The root does not say how many entries there are (5 and 6 have frontiers of the same shape), the bundles do.
     cursor.execute("SELECT first_seq + count FROM ledger_bundle ORDER BY first_seq DESC LIMIT 1")
     last = cursor.fetchone()
     if (last[0] if last else 0) != head.size:
         raise IntegrityError(f"The head says {head.size} entries, the bundles do not.", hint="Run opssentinal fsck.")
-    ids, heads, entries = drafts.complete(recorded_at_us)
+    ids, heads, entries = drafts.complete(recorded_at_us, occurred_at_us)
     growth = head.frontier.append(leaf_hashes(entries))
     columns = map(pack, (b"\n".join(heads), drafts.whos, drafts.whats))
     cursor.execute(
