@@ -14,6 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from opssentinal.config import load
+from opssentinal.search.client import SearchClient
+
 REPOSITORY = Path(__file__).parents[1]
 _START_TIMEOUT_S = 60
 
@@ -180,6 +183,21 @@ class ServerProcess:
                 if b"opssentinal.back" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
                     return child
         return None
+
+    def run_tasks(self, *names: str) -> None:
+        """Have scheduled work of the back run now, and return when it has; fails if a task did."""
+        search = SearchClient(load(self.environment).search_socket)
+        before = {task.name: task.runs for task in search.status().tasks}
+        for name in names:
+            search.poke(name)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while True:
+            tasks = {task.name: task for task in search.status().tasks}
+            assert all(tasks[name].last_error is None for name in names), tasks
+            if all(tasks[name].runs > before[name] and not tasks[name].running for name in names):
+                return
+            assert time.monotonic() < deadline, tasks
+            time.sleep(0.02)
 
     def api(self, path: str, token: str) -> Any:
         """GET a path of the API as JSON; fails unless it is 200."""

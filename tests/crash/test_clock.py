@@ -12,12 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from opssentinal.config import load
 from opssentinal.ledger import append
 from opssentinal.ledger.reader import bundles_after
 from opssentinal.ledger.recording import recording
 from opssentinal.ledger.sequencer import Sequencer
-from opssentinal.search.client import SearchClient
 from tests.crash.conftest import Subject
 from tests.crash.wall_clock import WallClock
 from tests.ledger.conftest import ledger, make_event, reset_head, uuid  # noqa: F401 - a fixture
@@ -120,15 +118,15 @@ def test_a_real_server_under_load(server: tuple[ServerProcess, WallClock]) -> No
     process, clock = server
     subject, visitor = Subject(process), Visitor(process.url)
     assert visitor.sign_in(_ADMIN, _PASSWORD)[0] == 200
-    _run_tasks(process)
+    process.run_tasks(*_TASKS)
     with subject.load(rest_s=0.2):
         for off in _JUMPS:
             clock.jump_to(off)
             _use(process, subject.key)
-            _run_tasks(process)
+            process.run_tasks(*_TASKS)
         clock.jump_to(timedelta(0))
         _use(process, subject.key)
-        _run_tasks(process)
+        process.run_tasks(*_TASKS)
     assert "Ada" in visitor.get("/profile/")[1], "signed out by a clock that was wrong for a moment"
     assert process.get("/readyz")[0] == 200
     log = process.log.read_text()
@@ -155,19 +153,3 @@ def _use(server: ServerProcess, key: str) -> None:
         assert status == 200, text
         assert "Ada" in text
     assert server.api("/api/v1/events?limit=10", key)["data"]
-
-
-def _run_tasks(server: ServerProcess) -> None:
-    """Have the scheduled work of the back run now, and return when it has."""
-    search = SearchClient(load(server.environment).search_socket)
-    before = {task.name: task.runs for task in search.status().tasks}
-    for name in _TASKS:
-        search.poke(name)
-    deadline = time.monotonic() + 60
-    while True:
-        tasks = {task.name: task for task in search.status().tasks}
-        assert all(task.last_error is None for task in tasks.values()), tasks
-        if all(tasks[name].runs > before[name] and not tasks[name].running for name in _TASKS):
-            return
-        assert time.monotonic() < deadline, tasks
-        time.sleep(0.02)
