@@ -64,7 +64,7 @@ def texts_of(event: RecordedEvent, field: str) -> list[str | None]:
 def fits(value: str, text: str, folds: bool) -> bool:
     """Whether a text matches a value with its wildcards."""
     if folds:
-        value, text = value.lower(), text.lower()
+        value, text = lower(value), lower(text)
     return re.fullmatch(".*".join(map(re.escape, pieces(value))), text, re.DOTALL) is not None
 
 
@@ -103,7 +103,7 @@ def compact(value: object) -> str:
 
 def occurs(parts: Sequence[str], text: str) -> bool:
     """Whether the parts occur in this order, case folded."""
-    return re.search(".*".join(re.escape(part.lower()) for part in parts), text.lower(), re.DOTALL) is not None
+    return re.search(".*".join(re.escape(lower(part)) for part in parts), lower(text), re.DOTALL) is not None
 
 
 def facet(events: Sequence[RecordedEvent], field: str) -> Counter[str]:
@@ -123,3 +123,8 @@ def facet(events: Sequence[RecordedEvent], field: str) -> Counter[str]:
                 values = set(texts_of(event, field))
         count.update(value for value in values if value)
     return count
+
+
+def lower(text: str) -> str:
+    """Lower case of one character for each, whatever stands beside it, as the engine has it: İ is i, and a last Σ is σ."""
+    return "".join("i" if char == "İ" else char.lower() for char in text)
