@@ -81,6 +81,8 @@ class Connection(HttpToolsProtocol):
     _held_timer: TimerHandle | None = None
     _idle_since: float | None = None  # the loop's time of the last answer; None while a request comes or is worked on
     _idle_timer: TimerHandle | None = None
+    # Why the client is not listened to any more; it is told once all that it asked before has been answered.
+    _refusal: str | None = None
 
     def __init__(self, *args: Any, direct: Direct | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -148,6 +150,8 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and wait for the rest of what is not whole; most requests come in one piece and need no timer."""
+        if self._refusal is not None:
+            return
         self._idle_since = None
         is_between = not (self._is_in_head or self._is_in_body)
         if is_between and self._take_known(data):
@@ -161,7 +165,7 @@ class Connection(HttpToolsProtocol):
         if self._is_in_body and self._framing_bytes > HEAD_BYTES_MAX + FRAMING_FACTOR * self._body_bytes:
             self._take_held()
             self.send_400_response("The body of the request is framed in too many bytes.")
-        if self.transport.is_closing():
+        if self._refusal is not None or self.transport.is_closing():
             self._stop_waiting()
             self._take_held()
         elif self._held is not None:
@@ -171,11 +175,25 @@ class Connection(HttpToolsProtocol):
         elif self._is_in_head or (self.cycle is before and (before is None or before.response_complete)):
             # In a head, or in what goes before one. Another cycle is a request of this very piece, which is answered already.
             self._head_bytes += len(data) if was_in_head else 0
+            self._wait_for_head()
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.send_400_response("The head of the request is too large.")
-            self._wait_for_head()
+                self._stop_waiting()
         else:
             self._stop_waiting()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what was sent last and close the connection, after the answers to what the client asked before it."""
+        if self.pipeline:
+            is_another_open = True
+            if self.pipeline[0][0].more_body:
+                self.pipeline.popleft()  # the request that is refused
+        else:
+            is_another_open = not (self.cycle is None or self.cycle.response_complete or self.cycle.more_body)
+        if is_another_open:
+            self._refusal = msg
+        else:
+            super().send_400_response(msg)
 
     def on_response_complete(self) -> None:
         """Go on with the request that waits, or begin to wait for one.
@@ -189,6 +207,9 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+            return
+        if self._refusal is not None:
+            super().send_400_response(self._refusal)
             return
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
@@ -298,6 +319,7 @@ class _Exchange:
     """A request that went the direct way, in the place of uvicorn's RequestResponseCycle, and its answer."""
 
     __slots__ = ("_connection", "disconnected", "keep_alive", "response_complete")
+    more_body = False
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -442,16 +442,34 @@ def test_a_connection_with_work_is_not_idle(
         each.close()
 
 
-def test_garbage_behind_a_request_is_no_fault_of_ours(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
-    """The connection is closed, the request before is recorded, and no error is logged."""
-    wire.send(wire.message("good") + b"\0garbage\r\n\r\n")
-    assert wire.answer().status in (201, 400)
-    deadline = time.monotonic() + 20
-    while messages() != ["good"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(0.1)
+@pytest.mark.parametrize(
+    "garbage", [b"\0garbage\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"], ids=["no head", "half a head"]
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_garbage_behind_requests_is_answered_after_them(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, count: int, garbage: bytes
+) -> None:
+    """Each request before has its own answer, then comes a 400, and the connection is closed; no error is logged."""
+    with commits_held(monkeypatch) as committing:
+        wire.send(b"".join(wire.message(f"{number}") for number in range(count)) + garbage)
+        assert committing.wait(20)
+        wire.send(wire.message("never"))
+        assert not wire.answer_waits()
+    assert [wire.answer().status for _ in range(count + 1)] == [201] * count + [400]
+    assert wire.is_closed()
+    assert messages() == [f"{number}" for number in range(count)]
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+def test_a_body_of_garbage_behind_requests_is_answered_after_them(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that breaks off within its body is the one that is refused, not those before it."""
+    with commits_held(monkeypatch) as committing:
+        broken = wire.request(b"", "Transfer-Encoding: chunked", length=False) + b"no length\r\n"
+        wire.send(wire.message("a") + wire.message("b") + broken)
+        assert committing.wait(20)
+    assert [wire.answer().status for _ in range(3)] == [201, 201, 400]
+    assert wire.is_closed()
+    assert messages() == ["a", "b"]
 
 
 @pytest.mark.parametrize("serve", ["direct"], indirect=True)
@@ -466,7 +484,7 @@ def test_a_connection_that_is_closing_is_not_written_to(
         self.transport.abort()
         self.cycle.answer(201, [], b"")
 
-    monkeypatch.setattr(HttpToolsProtocol, "send_400_response", end)
+    monkeypatch.setattr(connection.Connection, "send_400_response", end)
     wire.send(wire.message("good") + b"\0garbage\r\n\r\n")
     deadline = time.monotonic() + 20
     while messages() != ["good"]:
