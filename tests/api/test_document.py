@@ -67,6 +67,23 @@ def test_operation_ids_are_stable(document: dict[str, Any]) -> None:
     assert found == OPERATIONS
 
 
+def test_everything_that_is_made_leads_to_what_can_be_asked_about_it(document: dict[str, Any]) -> None:
+    """Links name operations and parameters that there are, and every operation on one thing is the end of one."""
+    wanted = {
+        operation["operationId"]: set(re.findall(r"{(\w+)}", path))
+        for path, methods in document["paths"].items()
+        for operation in methods.values()
+    }
+    ends = set()
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for answer in operation["responses"].values():
+                for link in answer.get("links", {}).values():
+                    assert set(link["parameters"]) == wanted[link["operationId"]]
+                    ends.add(link["operationId"])
+    assert ends == {name for name, parameters in wanted.items() if parameters}
+
+
 def test_every_operation_names_its_scope_and_errors(document: dict[str, Any]) -> None:
     """Each operation asks for one scope of the closed set, and documents problem details for 401, 403 and 429."""
     named = set()

@@ -50,13 +50,19 @@ def described(
     parameters: Sequence[dict[str, Any]] = (),
     body: dict[str, Any] | None = None,
     errors: Sequence[int] = (),
+    leads_to: dict[str, tuple[str, ...]] | None = None,
 ) -> dict[str, Any]:
-    """Build an operation's `openapi_extra`: status → (what it means, type of its JSON), plus errors of its own."""
+    """Build an operation's `openapi_extra`: status → (what it means, type of its JSON), plus errors of its own.
+
+    `leads_to` names what can be asked next about the thing in the answer: "parameter=member of the answer" → operations.
+    """
     responses: dict[int, Any] = {}
     for status, (meaning, kind) in answers.items():
         responses[status] = {"description": meaning, "headers": _HEADERS}
         if kind is not None:
             responses[status]["content"] = {"application/json": {"schema": ref(kind)}}
+        if leads_to:
+            responses[status]["links"] = _links(leads_to)
     for status in sorted({*_EVERYWHERE, *errors}):
         responses[status] = _problem(status)
     extra: dict[str, Any] = {"responses": responses}
@@ -65,6 +71,16 @@ def described(
     if body is not None:
         extra["requestBody"] = {"required": True, "content": body}
     return extra
+
+
+def _links(leads_to: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+    """OpenAPI 3.1, Link Object: chains of requests that a client, and a test, can follow."""
+    return {
+        operation: {"operationId": operation, "parameters": {parameter: f"$response.body#/{member}"}}
+        for found, operations in leads_to.items()
+        for parameter, _, member in [found.partition("=")]
+        for operation in operations
+    }
 
 
 def json_body(kind: type, **examples: Any) -> dict[str, Any]:

@@ -103,6 +103,7 @@ _ENCODING = {
             "application/x-ndjson": {"schema": {"type": "string", "description": "One event per line."}},
         },
         errors=(413, 415),
+        leads_to={"event=results/0/id": ("getEvent", "getEventProof")},
     ),
 )
 def create_events(request: HttpRequest) -> HttpResponse:
@@ -136,6 +137,7 @@ def create_events(request: HttpRequest) -> HttpResponse:
             *documented_filter(),
             *(param.documented() for param in (LIMIT, CURSOR, ORDER, AFTER_SEQ)),
         ],
+        leads_to={"event=data/0/id": ("getEvent", "getEventProof")},
     ),
 )
 def list_events(request: HttpRequest) -> HttpResponse:

@@ -35,6 +35,7 @@ router = Router(tags=["Exports"])
             failures={"format": "csv", "filter": {"outcome": ["failure", "denied"], "from": "30d"}},
         ),
         errors=(413, 415),
+        leads_to={"export_id=id": ("getExport", "downloadExport", "cancelExport")},
     ),
 )
 def create_export(request: HttpRequest) -> HttpResponse:

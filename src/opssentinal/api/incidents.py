@@ -86,6 +86,7 @@ def list_incidents(request: HttpRequest) -> HttpResponse:
         parameters=[_IDEMPOTENCY],
         body=json_body(shapes.IncidentRequest, slow={"title": "Checkout is slow", "severity": "high"}),
         errors=(404, 409, 413, 415),
+        leads_to={"number=number": ("getIncident", "updateIncident", "createIncidentNote", "attachIncidentEvents")},
     ),
 )
 def create_incident(request: HttpRequest) -> HttpResponse:

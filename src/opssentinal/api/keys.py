@@ -46,6 +46,7 @@ def list_keys(request: HttpRequest) -> HttpResponse:
         {201: ("The key with its token, which is shown only here.", shapes.CreatedKeyItem)},
         body=json_body(shapes.KeyRequest, billing={"name": "Billing", "source": "billing", "scopes": ["events:write"]}),
         errors=(413, 415),
+        leads_to={"key_id=id": ("revokeAPIKey",)},
     ),
 )
 def create_key(request: HttpRequest) -> HttpResponse:
