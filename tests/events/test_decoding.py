@@ -95,6 +95,19 @@ def test_the_fifteen_event_types_are_grouped() -> None:
         (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":"\\u0022:","x":2}}', "$.metadata"),
         (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":"\\u003a","x":2}}', "$.metadata"),
         (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":1e999}}', "$.metadata"),
+        (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":1e-400}}', "$.metadata.x"),
+        (
+            b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":{"y":[0.0,-2.5E-0999]}}}',
+            "$.metadata.x.y[1]",
+        ),
+        (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":0.%s1}}' % (b"0" * 400), "$.metadata.x"),
+        (
+            b'{"action":"a.b","actor":{"type":"u","id":"1"},"changes":[{"field":"f","before":0.0,"after":1e-400}]}',
+            "$.changes[0].after",
+        ),
+        (b'{"action":"a.b","actor":{"type":"u","id":"1\xff"}}', "$.actor.id"),
+        (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":{"a\xc0\x80":1}}}', "$.metadata.x"),
+        (b'{"action":"a.b","actor":{"type":"u","id":"1"},"id":"\xed\xa0\x80"}', "$.id"),
     ],
 )
 def test_what_is_refused_and_where(sent: bytes, path: str) -> None:
@@ -111,6 +124,41 @@ def test_what_is_refused_and_where(sent: bytes, path: str) -> None:
     assert refused.path == refusal.value.path
     assert isinstance(after, Event)
     assert after.message == "last"
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("123456789012345678901234567890", 123456789012345678901234567890),
+        ("-9223372036854775809", -9223372036854775809),
+        ("-0", 0),
+        ("-0.0", -0.0),
+        ("0e-400", 0.0),
+        ("0.00E+999", 0.0),
+        ("1E2", 100.0),
+        ("1.50", 1.5),
+        ("5e-324", 5e-324),
+        ("1.7976931348623157e308", 1.7976931348623157e308),
+        ("0.1000000000000000055", 0.1),
+        ("123456789.123456789", 123456789.12345679),
+    ],
+)
+def test_numbers(written: str, kept: float) -> None:
+    """A number without a fraction is kept to its last digit, another one as the nearest double, alone and in a batch."""
+    sent = raw(metadata={"x": "@", "zero": 0.0}, changes=[{"field": "f", "before": ["@"], "after": "@"}])
+    sent = sent.replace(b'"@"', written.encode())
+    plain = raw(metadata={"x": "@", "half": 0.5}).replace(b'"@"', written.encode())
+    for event in (
+        decode_event(sent),
+        *decode_events([sent, sent]),
+        decode_event(plain),
+        *decode_events([plain, plain]),
+    ):
+        assert isinstance(event, Event)
+        event.source = "tests"
+        recorded = decode_recorded(0, *_recorded(event)[0])
+        found = [recorded.metadata["x"], *(side for each in recorded.changes for side in (each.before[0], each.after))]
+        assert [(repr(each), type(each)) for each in found] == [(repr(kept), type(kept))] * len(found)
 
 
 @given(st.data())

@@ -1,7 +1,8 @@
 """JSON → Event, strictly: whatever we would have to change or guess at is refused with the path that names it.
 
 msgspec checks shapes, types and lengths in C. What it lets through is checked here: duplicate keys (it keeps the last),
-NUL (PostgreSQL cannot store it), depth, addresses, and times that no calendar of ours can hold.
+NUL (PostgreSQL cannot store it), depth, addresses, numbers too small for a double (it makes them 0), and times that no
+calendar of ours can hold.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from opssentinal.events.model import (
     Event,
     to_us,
 )
-from opssentinal.events.surrogates import unpaired_surrogate
+from opssentinal.events.unkept import not_utf8, refuse_lost_numbers, unpaired_surrogate
 from opssentinal.years import EVENT_YEAR_MAX, EVENT_YEAR_MIN
 
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -53,8 +54,8 @@ def decode_event(raw: bytes) -> Event:
     except InvalidEvent:
         raise
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise unpaired_surrogate(raw) or _as_invalid_event(error) from error
-    return _from_caller(event, may_hold_nul=has_escapes and b"\\u0000" in raw)
+        raise unpaired_surrogate(raw) or not_utf8(raw) or _as_invalid_event(error) from error
+    return _from_caller(event, raw, may_hold_nul=has_escapes and b"\\u0000" in raw)
 
 
 def decode_events(raws: Sequence[bytes | msgspec.Raw]) -> list[Event | InvalidEvent]:
@@ -71,7 +72,7 @@ def decode_events(raws: Sequence[bytes | msgspec.Raw]) -> list[Event | InvalidEv
                 nul = has_escapes and b"\\u0000" in joined
                 if not nul and _are_plain(events):
                     return list(events)
-                return [_from_caller(event, may_hold_nul=nul) for event in events]
+                return [_from_caller(event, raw, may_hold_nul=nul) for event, raw in zip(events, raws, strict=True)]
         except (InvalidEvent, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return [_decoded_or_error(bytes(raw)) for raw in raws]  # finds which item it was, and says so
     return [_decoded_or_error(bytes(raw)) for raw in raws]
@@ -92,6 +93,7 @@ def _are_plain(events: Sequence[Event]) -> bool:
     contexts = [event.context for event in events]
     times = [event.occurred_at for event in events if event.occurred_at is not None]
     addresses = {context.ip for context in contexts} - {None}
+    kinds = {type(value) for event in events for value in event.metadata.values()}
     return (
         {context.api_key for context in contexts} <= {None}
         and all(map(_is_action, {event.action for event in events}))
@@ -99,14 +101,17 @@ def _are_plain(events: Sequence[Event]) -> bool:
         and {at.tzinfo for at in times} <= {UTC}
         and all(EVENT_YEAR_MIN <= year <= EVENT_YEAR_MAX for year in {at.year for at in times})
         and not any(map(_changes, events))
-        and _CONTAINERS.isdisjoint({type(value) for event in events for value in event.metadata.values()})
+        and _CONTAINERS.isdisjoint(kinds)
+        and not (float in kinds and any(not v for e in events for v in e.metadata.values() if type(v) is float))
     )
 
 
-def _from_caller(event: Event, *, may_hold_nul: bool) -> Event:
+def _from_caller(event: Event, raw: bytes | msgspec.Raw, *, may_hold_nul: bool) -> Event:
     if event.context.api_key is not None:
         raise InvalidEvent("is set by the server", path="$.context.api_key")
-    return validate(event, may_hold_nul=may_hold_nul)
+    if _has_zero(event, may_hold_nul=may_hold_nul):
+        refuse_lost_numbers(bytes(raw))
+    return event
 
 
 def validate(event: Event, *, may_hold_nul: bool = True) -> Event:
@@ -114,6 +119,12 @@ def validate(event: Event, *, may_hold_nul: bool = True) -> Event:
 
     `may_hold_nul=False` spares the walk over all strings when the raw text is known to hold no NUL escape.
     """
+    _has_zero(event, may_hold_nul=may_hold_nul)
+    return event
+
+
+def _has_zero(event: Event, *, may_hold_nul: bool) -> bool:
+    """Do what `validate` does; return whether the event holds 0.0, which may have been written as another number."""
     if not _is_action(event.action):
         raise InvalidEvent("must be noun.verb in lower case, such as invoice.paid", path="$.action")
     context = event.context
@@ -128,14 +139,13 @@ def validate(event: Event, *, may_hold_nul: bool = True) -> Event:
         occurred_at.tzinfo is UTC and EVENT_YEAR_MIN <= occurred_at.year <= EVENT_YEAR_MAX
     ):
         event.occurred_at = _in_utc(occurred_at)
-    if event.metadata:
-        _refuse_depth(event.metadata, 2, "$.metadata")
+    has_zero = bool(event.metadata) and _holds_zero(event.metadata, 2, "$.metadata")
     for index, change in enumerate(event.changes):
-        _refuse_depth(change.before, 4, f"$.changes[{index}].before")
-        _refuse_depth(change.after, 4, f"$.changes[{index}].after")
+        has_zero |= _holds_zero(change.before, 4, f"$.changes[{index}].before")
+        has_zero |= _holds_zero(change.after, 4, f"$.changes[{index}].after")
     if may_hold_nul:
         _refuse_nul(msgspec.to_builtins(event), "$")
-    return event
+    return has_zero
 
 
 @lru_cache(maxsize=4_096)
@@ -206,15 +216,19 @@ def _repeated_key(value: list[Any]) -> tuple[str, str] | None:
     return None
 
 
-def _refuse_depth(value: Any, level: int, path: str) -> None:
-    """Raise when `value`, standing at nesting level `level` (the event itself is 1), goes deeper than DEPTH_MAX."""
+def _holds_zero(value: Any, level: int, path: str) -> bool:
+    """Whether `value` is or holds 0.0. Raises when, standing at nesting level `level` (the event is 1), it goes below DEPTH_MAX."""
     if type(value) not in _CONTAINERS:
-        return
+        return type(value) is float and not value
     if level > DEPTH_MAX:
         raise InvalidEvent(f"is nested deeper than {DEPTH_MAX} levels", path=path)
+    found = False
     for item in value.values() if type(value) is dict else value:
         if type(item) in _CONTAINERS:
-            _refuse_depth(item, level + 1, path)
+            found |= _holds_zero(item, level + 1, path)
+        elif type(item) is float and not item:
+            found = True
+    return found
 
 
 def _refuse_nul(value: Any, path: str) -> None:
@@ -233,8 +247,6 @@ def _refuse_nul(value: Any, path: str) -> None:
 def _as_invalid_event(error: Exception) -> InvalidEvent:
     if isinstance(error, RecursionError):
         return InvalidEvent(f"is nested deeper than {DEPTH_MAX} levels", path="$")
-    if isinstance(error, UnicodeDecodeError):
-        return InvalidEvent("is not UTF-8", path="$")
     reason, _, place = str(error).rpartition(" - at `")
     if not reason:
         return InvalidEvent(str(error), path="$")

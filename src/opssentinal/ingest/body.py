@@ -16,7 +16,7 @@ import msgspec
 import zstandard
 
 from opssentinal.errors import InvalidEvent, InvalidInput, TooLarge, UnsupportedMediaType
-from opssentinal.events.surrogates import unpaired_surrogate
+from opssentinal.events.unkept import unpaired_surrogate
 
 BODY_BYTES_MAX = 5 * 1024 * 1024
 EVENTS_MAX = 1_000
