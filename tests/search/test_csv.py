@@ -14,10 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from opssentinal.events.decoding import validate
-from opssentinal.events.model import Actor, Change, Context, Event, RecordedEvent, Target
+from opssentinal.events.model import Actor, Change, Context, Event, Target
 from opssentinal.query import Filter
 from opssentinal.search.duckdb import DuckDBStore
 from opssentinal.search.interruption import Interruption
+from tests.search.csv_rows import row_of, written
 from tests.search.events import bundle_of, erased, event, newest_first
 
 # What CSV, JSON and spreadsheets give a meaning, and neighbours of it that have none.
@@ -46,28 +47,6 @@ _events = st.builds(
 ).map(validate)
 
 
-def _neutral(text: str) -> str:
-    return "'" + text if text[:1] in tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20") else text
-
-
-def _written(cell: str) -> str:
-    """Quotes where they are needed and nowhere else; # is a comment to some readers."""
-    return '"' + cell.replace('"', '""') + '"' if any(char in cell for char in ',"\r\n#') else cell
-
-
-def _row(event: RecordedEvent, json_cells: list[str]) -> list[str]:
-    """The cells as docs/guide/export.md tells them, beside those of JSON."""
-    actor = event.actor or Actor("", "")
-    occurred, at = (each.isoformat().replace("+00:00", "Z") for each in (event.occurred_at, event.recorded_at))
-    return [
-        occurred, _neutral(actor.name or actor.email or actor.id), event.action,
-        _neutral("; ".join(each.name or each.email or each.id for each in event.targets)),
-        _neutral(event.context.ip or ""), _neutral(event.context.user_agent or ""), str(event.id), str(event.seq),
-        at, event.outcome, _neutral(actor.type), _neutral(actor.id), _neutral(actor.email or ""), *json_cells,
-        event.source, _neutral(event.tenant or ""), _neutral(event.message or ""),
-    ]  # fmt: skip
-
-
 @given(log=st.lists(_events, min_size=1, max_size=5), erased_who=st.booleans())
 @example(
     log=[event(actor=Actor(char, char), tenant=char + "x", message="x" + char) for char in _MEANINGFUL],
@@ -89,5 +68,5 @@ def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, log: list
     for row, each in zip(rows, wanted, strict=True):
         api = json.loads(msgspec.json.encode(each))
         assert [json.loads(cell) for cell in row[13:16]] == [api["targets"], api["changes"], api["metadata"]]
-        assert row == _row(each, row[13:16])
-    assert content.decode() == "".join(",".join(map(_written, row)) + "\r\n" for row in (header, *rows))
+        assert row == row_of(each, row[13:16])
+    assert content.decode() == "".join(",".join(map(written, row)) + "\r\n" for row in (header, *rows))
