@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any, NamedTuple
 
@@ -71,25 +72,37 @@ def globex(server: ServerProcess) -> Side:
     return _side(server, "globex")
 
 
+# What is sent with an operation on one object, where it takes a body.
+_BODIES: dict[str, Any] = {
+    "updateIncident": {"title": "mine now"},
+    "createIncidentNote": {"text": "was here"},
+    "attachIncidentEvents": {"events": ["0"]},  # whether it is theirs does not come into it
+}
+
+
 def test_another_tenants_objects_do_not_exist(server: ServerProcess, acme: Side, globex: Side) -> None:
-    """Asked for by its name, each is answered like one that never was: the same status, code and words."""
-    for method, path, theirs, nobodys, body in (
-        ("GET", "/api/v1/events/{}", acme.seq, 999_999, None),
-        ("GET", "/api/v1/events/{}", acme.event_id, "0193d2b4-7c3e-7f00-8000-000000000000", None),
-        ("GET", "/api/v1/exports/{}", acme.export, "exp_nothing", None),
-        ("GET", "/api/v1/exports/{}/file", acme.export, "exp_nothing", None),
-        ("DELETE", "/api/v1/exports/{}", acme.export, "exp_nothing", None),
-        ("DELETE", "/api/v1/api-keys/{}", acme.key_id, "nothing1", None),
-        ("GET", "/api/v1/incidents/{}", acme.incident, 999_999, None),
-        ("PATCH", "/api/v1/incidents/{}", acme.incident, 999_999, {"title": "mine now"}),
-        ("POST", "/api/v1/incidents/{}/notes", acme.incident, 999_999, {"text": "was here"}),
-    ):
-        asked = ask(server, globex.key, method, path.format(theirs), body)
-        never = ask(server, globex.key, method, path.format(nobodys), body)
-        assert asked[0] == never[0] == 404, (method, path, asked)
-        assert (asked[1]["code"], asked[1]["detail"].replace(str(theirs), "…")) == (
-            never[1]["code"], never[1]["detail"].replace(str(nobodys), "…"),
-        )  # fmt: skip
+    """Each operation on an object by its name is answered like one on an object that never was: the same status, code and words."""
+    objects = {
+        "event": [(acme.seq, 999_999), (acme.event_id, "0193d2b4-7c3e-7f00-8000-000000000000")],
+        "export_id": [(acme.export, "exp_nothing")],
+        "key_id": [(acme.key_id, "nothing1")],
+        "number": [(acme.incident, 999_999)],
+    }
+    document = json.loads(server.get("/api/v1/openapi.json")[1])
+    asked_for = set()
+    for path, operations in document["paths"].items():
+        for name in re.findall(r"{(\w+)}", path):
+            for theirs, nobodys in objects[name]:
+                for method, operation in operations.items():
+                    body = _BODIES.get(operation["operationId"])
+                    asked = ask(server, globex.key, method.upper(), path.format(**{name: theirs}), body)
+                    never = ask(server, globex.key, method.upper(), path.format(**{name: nobodys}), body)
+                    assert asked[0] == never[0] == 404, (method, path, asked)
+                    assert (asked[1]["code"], asked[1]["detail"].replace(str(theirs), "…")) == (
+                        never[1]["code"], never[1]["detail"].replace(str(nobodys), "…"),
+                    )  # fmt: skip
+                    asked_for.add(operation["operationId"])
+    assert len(asked_for) >= 10
     # And nothing has become of them.
     assert ask(server, acme.key, "GET", f"/api/v1/incidents/{acme.incident}")[1]["title"] == "of acme"
     assert ask(server, acme.key, "GET", f"/api/v1/exports/{acme.export}")[1]["status"] == "ready"
@@ -138,8 +151,13 @@ def test_nobody_writes_or_grants_beyond_their_tenant(server: ServerProcess, acme
         asked = {"name": "more", "source": "more", "scopes": ["events:read"]} | wanted
         status, made = ask(server, globex.key, "POST", "/api/v1/api-keys", asked)
         assert status in (400, 403) or made["tenant"] == "globex", made
-    status, _ = ask(server, globex.key, "POST", f"/api/v1/incidents/{globex.incident}/events", {"seqs": [acme.seq]})
-    assert status in (400, 404)
+    for name in (str(acme.seq), acme.event_id):
+        attached = ask(server, globex.key, "POST", f"/api/v1/incidents/{globex.incident}/events", {"events": [name]})
+        assert attached[0] == 404, attached
+        opened = {"title": "x", "severity": "low", "events": [name]}
+        assert ask(server, globex.key, "POST", "/api/v1/incidents", opened)[0] == 404
+    own = {"events": [globex.event_id]}
+    assert ask(server, globex.key, "POST", f"/api/v1/incidents/{globex.incident}/events", own)[0] == 200
 
 
 def test_without_a_key_there_is_nothing(server: ServerProcess, acme: Side) -> None:

@@ -123,6 +123,11 @@ class Incident(Signed):
         return visible(self.title)
 
     @property
+    def tenant_shown(self) -> str:
+        """The tenant, safe to show; callers name it as freely as in an event."""
+        return visible(self.tenant or "")
+
+    @property
     def description_shown(self) -> str:
         """The description, safe to show."""
         return text_shown(self.description)
