@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from opssentinal.sso.claims import Rule, claim_values, is_domain_allowed, matching_rule, person_name, verified_email
@@ -47,11 +47,13 @@ def test_values_match_exactly_and_the_first_rule_counts() -> None:
     assert matching_rule([], {"groups": ["admins"]}) is None
 
 
+@example({"email": "dana@exam\u202eple.com", "email_verified": True})
 @given(st.dictionaries(st.sampled_from(["email", "email_verified", "name", "given_name", "groups"]) | st.text(), JSON))
 def test_no_claims_are_a_fault(claims: dict[str, Any]) -> None:
     """Whatever a provider sends, the answer is an address in lower case or none, and a name of one printable line."""
     email = verified_email(claims)
     assert email is None or (email == email.lower() and claims["email_verified"] in (True, "true"))
+    assert email is None or email.isprintable()
     assert person_name(claims).isprintable()
     assert matching_rule([Rule("groups", "admins", "admin"), Rule("name.x", "1", "admin")], claims) is None or claims
 

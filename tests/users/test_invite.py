@@ -70,6 +70,7 @@ def test_what_cannot_be_invited_is_told(admin: Client) -> None:
     for more, told in [
         ({"email": "alice@example.com"}, "already exists"),
         ({"email": "carol"}, "valid email"),
+        ({"email": "carol@exam\u202eple.com"}, "printable"),
         ({"role": "owner"}, "valid choice"),
         ({"expires_at": "2001-01-01T00:00"}, "Choose a time to come"),
         ({"log_from": "2026-02-01T00:00", "log_until": "2026-01-01T00:00"}, "must end after"),

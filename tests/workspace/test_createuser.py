@@ -47,6 +47,8 @@ def test_programs_get_json(monkeypatch: pytest.MonkeyPatch) -> None:
     ("email", "password", "told"),
     [
         ("bob", PASSWORD, "email: "),
+        ("bob@exa\u202emple.com", PASSWORD, "email: "),
+        ("bob@exam\u200bple.com", PASSWORD, "email: "),
         ("alice@example.com", PASSWORD, "already exists"),
         ("bob@example.com", "x", "password: "),
     ],

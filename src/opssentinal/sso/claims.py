@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from opssentinal.workspace.models import EMAIL_MAX, NAME_MAX
-from opssentinal.workspace.text import printable_line
+from opssentinal.workspace.text import printable_line, validate_line
 
 Claims = Mapping[str, Any]
 
@@ -57,6 +57,7 @@ def verified_email(claims: Claims) -> str | None:
         return None
     try:
         validate_email(email)
+        validate_line(email)
     except ValidationError:
         return None
     return email.lower()

@@ -82,10 +82,12 @@ class User(AbstractBaseUser):
         """What no single field can tell."""
         super().clean()
         faults: dict[str, list[ValidationError] | str] = {}
-        try:
-            validate_line(self.name)
-        except ValidationError as error:
-            faults["name"] = error.error_list
+        # Django takes invisible characters, and those that turn the reading direction, for letters of a domain.
+        for field, text in (("name", self.name), ("email", self.email)):
+            try:
+                validate_line(text)
+            except ValidationError as error:
+                faults[field] = error.error_list
         if self.log_from and self.log_until and self.log_from >= self.log_until:
             faults["log_until"] = "The period must end after it begins."
         if faults:
