@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -146,3 +147,70 @@ def event(**changes: Any) -> dict[str, Any]:
         "outcome": "success",
         "actor": {"type": "user", "id": "usr_7", "name": "Alice"},
     } | changes
+
+
+class Wire:
+    """One connection, byte by byte."""
+
+    def __init__(self, client: Client) -> None:
+        self.token = client.token
+        self._socket = socket.create_connection(("127.0.0.1", client.port), timeout=20)
+        self._file = self._socket.makefile("rb")
+
+    def request(self, body: bytes, *headers: str, version: str = "1.1", length: bool = True) -> bytes:
+        """A request with this body, or its announcement."""
+        lines = [
+            f"POST /api/v1/events HTTP/{version}",
+            "Host: localhost",
+            f"Authorization: Bearer {self.token}",
+            "Content-Type: application/json",
+            *([f"Content-Length: {len(body)}"] if length else []),
+            *headers,
+        ]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+    def message(self, text: str, *headers: str, version: str = "1.1") -> bytes:
+        """A whole request with one event."""
+        return self.request(json.dumps(event(message=text)).encode(), *headers, version=version)
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def answer(self) -> Answer:
+        """The next answer; it has to say how long it is."""
+        status = int(self._file.readline().split()[1])
+        headers: dict[str, str] = {}
+        while line := self._file.readline().strip().decode():
+            name, _, value = line.partition(": ")
+            headers[name.lower()] = value
+        content = self._file.read(int(headers["content-length"])) if status != 100 else b"null"
+        return Answer(
+            status, headers, json.loads(content) if "json" in headers.get("content-type", "json") else content
+        )
+
+    def answer_waits(self) -> bool:
+        """Whether the server has said more than was asked for."""
+        return bool(select.select([self._socket], [], [], 0.05)[0])
+
+    def is_closed(self) -> bool:
+        """Wait for the server's next word, and tell whether it is the end."""
+        return self._file.read(1) == b""
+
+    def close(self) -> None:
+        """Go away, in the middle of whatever it is."""
+        self._file.close()
+        self._socket.close()
+
+
+@pytest.fixture
+def wire(client: Client) -> Iterator[Wire]:
+    """A connection of a client whose key has just been looked up."""
+    assert client.post(event(message="first")).status == 201
+    wire = Wire(client)
+    yield wire
+    wire.close()
+
+
+def messages() -> list[str | None]:
+    """What has been recorded after the first event."""
+    return [recorded.message for recorded in sent_events()][1:]

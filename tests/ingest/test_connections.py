@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import select
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,74 +21,7 @@ from opssentinal.ingest.app import IngestApp
 from opssentinal.ledger.sequencer import Sequencer
 from tests.ledger.conftest import commits_held
 
-from .conftest import ALICE, Answer, Client, event, sent_events
-
-
-class Wire:
-    """One connection, byte by byte."""
-
-    def __init__(self, client: Client) -> None:
-        self.token = client.token
-        self._socket = socket.create_connection(("127.0.0.1", client.port), timeout=20)
-        self._file = self._socket.makefile("rb")
-
-    def request(self, body: bytes, *headers: str, version: str = "1.1", length: bool = True) -> bytes:
-        """A request with this body, or its announcement."""
-        lines = [
-            f"POST /api/v1/events HTTP/{version}",
-            "Host: localhost",
-            f"Authorization: Bearer {self.token}",
-            "Content-Type: application/json",
-            *([f"Content-Length: {len(body)}"] if length else []),
-            *headers,
-        ]
-        return "\r\n".join([*lines, "", ""]).encode() + body
-
-    def message(self, text: str, *headers: str, version: str = "1.1") -> bytes:
-        """A whole request with one event."""
-        return self.request(json.dumps(event(message=text)).encode(), *headers, version=version)
-
-    def send(self, data: bytes) -> None:
-        self._socket.sendall(data)
-
-    def answer(self) -> Answer:
-        """The next answer; it has to say how long it is."""
-        status = int(self._file.readline().split()[1])
-        headers: dict[str, str] = {}
-        while line := self._file.readline().strip().decode():
-            name, _, value = line.partition(": ")
-            headers[name.lower()] = value
-        content = self._file.read(int(headers["content-length"])) if status != 100 else b"null"
-        return Answer(
-            status, headers, json.loads(content) if "json" in headers.get("content-type", "json") else content
-        )
-
-    def answer_waits(self) -> bool:
-        """Whether the server has said more than was asked for."""
-        return bool(select.select([self._socket], [], [], 0.05)[0])
-
-    def is_closed(self) -> bool:
-        """Wait for the server's next word, and tell whether it is the end."""
-        return self._file.read(1) == b""
-
-    def close(self) -> None:
-        """Go away, in the middle of whatever it is."""
-        self._file.close()
-        self._socket.close()
-
-
-@pytest.fixture
-def wire(client: Client) -> Iterator[Wire]:
-    """A connection of a client whose key has just been looked up."""
-    assert client.post(event(message="first")).status == 201
-    wire = Wire(client)
-    yield wire
-    wire.close()
-
-
-def messages() -> list[str | None]:
-    """What has been recorded after the first event."""
-    return [recorded.message for recorded in sent_events()][1:]
+from .conftest import ALICE, Client, Wire, event, messages, sent_events
 
 
 def test_one_connection_serves_many_requests(wire: Wire) -> None:
@@ -440,57 +371,6 @@ def test_a_connection_with_work_is_not_idle(
     assert slow.answer().status == 201
     for each in (busy, slow):
         each.close()
-
-
-@pytest.mark.parametrize(
-    "garbage", [b"\0garbage\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"], ids=["no head", "half a head"]
-)
-@pytest.mark.parametrize("count", [1, 3])
-def test_garbage_behind_requests_is_answered_after_them(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, count: int, garbage: bytes
-) -> None:
-    """Each request before has its own answer, then comes a 400, and the connection is closed; no error is logged."""
-    with commits_held(monkeypatch) as committing:
-        wire.send(b"".join(wire.message(f"{number}") for number in range(count)) + garbage)
-        assert committing.wait(20)
-        wire.send(wire.message("never"))
-        assert not wire.answer_waits()
-    assert [wire.answer().status for _ in range(count + 1)] == [201] * count + [400]
-    assert wire.is_closed()
-    assert messages() == [f"{number}" for number in range(count)]
-    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
-
-
-def test_a_body_of_garbage_behind_requests_is_answered_after_them(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that breaks off within its body is the one that is refused, not those before it."""
-    with commits_held(monkeypatch) as committing:
-        broken = wire.request(b"", "Transfer-Encoding: chunked", length=False) + b"no length\r\n"
-        wire.send(wire.message("a") + wire.message("b") + broken)
-        assert committing.wait(20)
-    assert [wire.answer().status for _ in range(3)] == [201, 201, 400]
-    assert wire.is_closed()
-    assert messages() == ["a", "b"]
-
-
-@pytest.mark.parametrize("serve", ["direct"], indirect=True)
-def test_a_connection_that_is_closing_is_not_written_to(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Not even in the moment before it is known to be lost; what came before the end is recorded."""
-    refuse = HttpToolsProtocol.send_400_response
-
-    def end(self: Any, message: str) -> None:
-        refuse(self, message)
-        self.transport.abort()
-        self.cycle.answer(201, [], b"")
-
-    monkeypatch.setattr(connection.Connection, "send_400_response", end)
-    wire.send(wire.message("good") + b"\0garbage\r\n\r\n")
-    deadline = time.monotonic() + 20
-    while messages() != ["good"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
 
 
 @pytest.mark.parametrize("serve", ["direct"], indirect=True)
