@@ -96,6 +96,7 @@ def test_the_fifteen_event_types_are_grouped() -> None:
         (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":"\\u003a","x":2}}', "$.metadata"),
         (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":1e999}}', "$.metadata"),
         (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":1e-400}}', "$.metadata.x"),
+        (b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":%s}}' % (b"9" * 4301), "$.metadata"),
         (
             b'{"action":"a.b","actor":{"type":"u","id":"1"},"metadata":{"x":{"y":[0.0,-2.5E-0999]}}}',
             "$.metadata.x.y[1]",
@@ -131,6 +132,7 @@ def test_what_is_refused_and_where(sent: bytes, path: str) -> None:
     [
         ("123456789012345678901234567890", 123456789012345678901234567890),
         ("-9223372036854775809", -9223372036854775809),
+        ("-" + "7" * 4299, -int("7" * 4299)),
         ("-0", 0),
         ("-0.0", -0.0),
         ("0e-400", 0.0),
