@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from opssentinal.errors import InvalidEvent
 from opssentinal.events.catalogue import CATEGORIES, EVENT_TYPES, SENSITIVE_ACTIONS, actions_in
-from opssentinal.events.decoding import decode_event, decode_events, same_content
+from opssentinal.events.decoding import decode_event, decode_events, is_same, same_content
 from opssentinal.events.encoding import EncodedEvent, decode_recorded, draft
 from opssentinal.events.model import EVENT_BYTES_MAX, Event
 
@@ -307,6 +307,26 @@ def test_any_difference_is_other_content(field: str) -> None:
         )
     )
     assert not same_content(msgspec.structs.replace(full, **{field: getattr(other, field)}), recorded)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("1", "true", False), ("0", "false", False), ("1", "1.0", False), ("0.0", "-0.0", False)]
+    + [("1.50", "1.5", True), ('{"a": 1, "b": [2]}', '{"b": [2], "a": 1}', True)],
+)
+@pytest.mark.parametrize("place", ["metadata", "changes"])
+def test_values_that_python_takes_for_equal_are_other_content(place: str, one: str, other: str, same: bool) -> None:
+    """True is not 1: what is sent again under an id is compared as it is written, but for the order of keys and such."""
+
+    def with_value(value: str) -> Event:
+        text = f'{{"k": {value}}}' if place == "metadata" else f'[{{"field": "k", "before": {value}, "after": null}}]'
+        event = decode_event(json.dumps(LEAST).encode()[:-1] + f', "{place}": {text}}}'.encode())
+        event.source = "tests"
+        return event
+
+    first, second = with_value(one), with_value(other)
+    assert same_content(second, decode_recorded(0, *_recorded(first)[0])) is same
+    assert is_same(first, second) is same
 
 
 def _recorded(event: Event) -> tuple[tuple[bytes, bytes, bytes], bytes]:

@@ -33,6 +33,7 @@ from opssentinal.events.unkept import not_utf8, refuse_lost_numbers, unpaired_su
 from opssentinal.years import EVENT_YEAR_MAX, EVENT_YEAR_MIN
 
 _decode_event = msgspec.json.Decoder(Event).decode
+_in_order = msgspec.json.Encoder(order="deterministic").encode
 _decode_batch = msgspec.json.Decoder(list[Event]).decode
 _changes = attrgetter("changes")
 _encode_any = msgspec.json.Encoder().encode
@@ -279,9 +280,8 @@ def same_content(submitted: Event, recorded: Any) -> bool:
             not what_kept
             or (
                 submitted.targets == recorded.targets
-                and submitted.metadata == recorded.metadata
                 and submitted.message == recorded.message
-                and list(map(_sides, submitted.changes)) == list(map(_sides, recorded.changes))
+                and _as_written(submitted) == _as_written(recorded)
             )
         )
     )
@@ -289,9 +289,13 @@ def same_content(submitted: Event, recorded: Any) -> bool:
 
 def is_same(one: Event, other: Event) -> bool:
     """Whether two submitted events say the same, whichever key sent them."""
-    return msgspec.structs.replace(one, context=_told(one.context)) == msgspec.structs.replace(
-        other, context=_told(other.context)
-    )
+    first, second = (_in_order(msgspec.structs.replace(each, context=_told(each.context))) for each in (one, other))
+    return first == second
+
+
+def _as_written(event: Any) -> bytes:
+    """Metadata and changes as JSON, which unlike Python tells 1 from true and from 1.0."""
+    return _in_order([event.metadata, list(map(_sides, event.changes))])
 
 
 def _told(context: Context) -> Context:
