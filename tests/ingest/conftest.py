@@ -7,7 +7,9 @@ import json
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,9 +23,10 @@ from opssentinal.apikeys.services import create_key
 from opssentinal.connection import Connection, Direct
 from opssentinal.events.model import Actor, Context, RecordedEvent
 from opssentinal.ingest.app import Head, IngestApp
+from opssentinal.ingest.gathering import Gathering
 from opssentinal.ledger.reader import newest
 from opssentinal.ledger.sequencer import Sequencer
-from tests.ledger.conftest import reset_head
+from tests.ledger.conftest import commits_held, reset_head
 
 ALICE = Actor(type="user", id="usr_7", name="Alice")
 
@@ -133,6 +136,35 @@ def serve(request: pytest.FixtureRequest, log: None, servers: list[uvicorn.Serve
 def client(serve: Callable[..., int], make_token: Callable[..., str]) -> Client:
     """A client with a key that may write events as `billing`."""
     return Client(serve(), make_token())
+
+
+def together(
+    monkeypatch: pytest.MonkeyPatch, client: Client, bodies: Sequence[Any], clients: Sequence[Client] = ()
+) -> list[Answer]:
+    """Send all bodies while a commit is under way, so that they are gathered; return their answers, in the same order.
+
+    Each comes from the client at its place in `clients`, or all from the one.
+    """
+    waiting: list[int] = []
+    add = Gathering.add
+
+    def seen(self: Gathering, items: Any, *others: Any) -> None:
+        add(self, items, *others)
+        waiting.append(len(items))
+
+    senders = clients or [client] * len(bodies)
+    for known in {sender.token: sender for sender in (client, *senders)}.values():
+        known.post(event(message="looks the key up"))
+    with ThreadPoolExecutor(len(bodies) + 1) as pool, monkeypatch.context() as patch:
+        patch.setattr(Gathering, "add", seen)
+        with commits_held(patch) as committing:
+            first = pool.submit(client.post, event(message="first"))
+            assert committing.wait(20)
+            others = [pool.submit(sender.post, body) for sender, body in zip(senders, bodies, strict=True)]
+            while len(waiting) < 1 + len(bodies):
+                time.sleep(0.005)
+        assert first.result().status == 201
+        return [other.result() for other in others]
 
 
 def sent_events() -> list[RecordedEvent]:

@@ -20,29 +20,7 @@ from opssentinal.ledger.reader import bundles_after, head
 from opssentinal.ledger.sequencer import Sequencer
 from tests.ledger.conftest import commits_held
 
-from .conftest import Answer, Client, event, sent_events
-
-
-def together(monkeypatch: pytest.MonkeyPatch, client: Client, bodies: list[Any]) -> list[Answer]:
-    """Send all bodies while a commit is under way, so that they are gathered; return their answers, in the same order."""
-    waiting: list[int] = []
-    add = Gathering.add
-
-    def seen(self: Gathering, items: Any, *others: Any) -> None:
-        add(self, items, *others)
-        waiting.append(len(items))
-
-    client.post(event(message="looks the key up"))
-    with ThreadPoolExecutor(len(bodies) + 1) as pool:
-        monkeypatch.setattr(Gathering, "add", seen)
-        with commits_held(monkeypatch) as committing:
-            first = pool.submit(client.post, event(message="first"))
-            assert committing.wait(20)
-            others = [pool.submit(client.post, body) for body in bodies]
-            while len(waiting) < 1 + len(bodies):
-                time.sleep(0.005)
-        assert first.result().status == 201
-        return [other.result() for other in others]
+from .conftest import Client, event, sent_events, together
 
 
 def test_they_share_a_commit(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
