@@ -65,12 +65,15 @@ class ServerProcess:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self) -> None:
-        """Start and return when `/readyz` answers; raises with the log's end if it does not come up."""
+    def start(self, *under: str) -> None:
+        """Start and return when `/readyz` answers; raises with the log's end if it does not come up.
+
+        `under` is a command that runs the server and lets it be our child, as `strace -D` does.
+        """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "opssentinal", "serve", "--port", str(self.port)],
+                [*under, sys.executable, "-m", "opssentinal", "serve", "--port", str(self.port)],
                 env=self.environment,
                 cwd=REPOSITORY,
                 stdout=log,

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from opssentinal.errors import ConfigError
-from opssentinal.instance import address_of, left_address
+from opssentinal.instance import address_of, left_address, made_once, unusable
 from opssentinal.networks import network_of
 
 PREFIX = "OPSSENTINAL_"
@@ -333,22 +333,7 @@ def secret_key(config: Config) -> str:
         if len(config.secret_key) < 32:
             raise ConfigError(f"{PREFIX}SECRET_KEY is too short.", hint="Use at least 32 random characters.")
         return str(config.secret_key)
-    path: Path = config.data_dir / "secret.key"
     try:
-        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            # Written aside and linked, so that of two processes starting at once both read the same key.
-            fresh = path.with_suffix(f".{os.getpid()}")
-            fresh.touch(mode=0o600)
-            fresh.write_text(secrets.token_urlsafe(48))
-            try:
-                os.link(fresh, path)
-            except FileExistsError:
-                return path.read_text().strip()
-            finally:
-                fresh.unlink()
-        return path.read_text().strip()
+        return made_once(config.data_dir / "secret.key", lambda: secrets.token_urlsafe(48))
     except OSError as error:
-        raise ConfigError(
-            f"The data directory {config.data_dir} cannot be used: {error.strerror}.", hint="Set OPSSENTINAL_DATA_DIR."
-        ) from error
+        raise unusable(config.data_dir, error) from error

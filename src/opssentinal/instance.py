@@ -6,14 +6,21 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
 from opssentinal.errors import ConfigError
 
 _ADDRESS_FILE = "server.address"
+
+
+def unusable(data_dir: Path, error: OSError) -> ConfigError:
+    """What to say where a file of the data directory cannot be made."""
+    return ConfigError(
+        f"The data directory {data_dir} cannot be used: {error.strerror}.", hint="Set OPSSENTINAL_DATA_DIR."
+    )
 
 
 @contextmanager
@@ -52,8 +59,12 @@ def leave_address(data_dir: Path, address: str) -> None:
     """Tell the commands on the data directory where its server is reached; it stays for those that run after its end."""
     path = data_dir / _ADDRESS_FILE
     fresh = path.with_suffix(".new")  # only one front writes
-    fresh.write_text(address + "\n")
-    fresh.replace(path)
+    try:
+        fresh.write_text(address + "\n")
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise unusable(data_dir, error) from error
 
 
 def left_address(data_dir: Path) -> str:
@@ -66,16 +77,43 @@ def left_address(data_dir: Path) -> str:
 
 def server_id(data_dir: Path) -> str:
     """The name of this data directory's server, 32 characters; made on first use and kept, so that it survives a restart."""
-    path = data_dir / "server.id"
+    try:
+        return made_once(data_dir / "server.id", lambda: secrets.token_hex(16))
+    except OSError as error:
+        raise unusable(data_dir, error) from error
+
+
+def made_once(path: Path, make: Callable[[], str]) -> str:
+    """The text of a small private file, made on first use; of processes that start at once all read the same.
+
+    It is on disk whole before it has its name, since a key that only memory held would be gone with the power, and with it
+    what it encrypted meanwhile. Raises OSError where it cannot be made or read, ConfigError where there is nothing in it.
+    """
     if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(secrets.token_hex(16))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
         try:
-            os.link(fresh, path)  # of two processes that start at once both read the same
-        except FileExistsError:
-            pass
+            with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+                file.write(make())
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):  # another process was first
+                os.link(fresh, path)
         finally:
-            fresh.unlink()
-    return path.read_text().strip()
+            fresh.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    if text := path.read_text().strip():
+        return text
+    raise ConfigError(
+        f"{path} is empty.",
+        hint="Restore it from a backup, or remove it to have another one made: docs/guide/configuration.md says what that costs.",
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Return when the names in it are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
