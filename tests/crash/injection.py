@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -32,12 +32,19 @@ def require() -> None:
         pytest.skip(reason)
 
 
-@contextmanager
-def failing(tid: int, calls: str, error: str, when: str, *, follow: bool = False) -> Iterator[None]:
-    """Let system calls of thread `tid` fail with `error`, the `when`-th of each name (strace: "3", "2+", "1..5").
+def failing(
+    tid: int, calls: str, error: str, when: str, *, follow: bool = False
+) -> AbstractContextManager[Callable[[], int]]:
+    """Let system calls of thread `tid` fail with `error`; see `injecting`."""
+    return injecting(tid, calls, f"error={error}", when, follow=follow)
 
-    With `follow` all threads of its process, each counting for itself. Returns when strace has hold of it; raises
-    ProcessLookupError where it is gone.
+
+@contextmanager
+def injecting(tid: int, calls: str, what: str, when: str, *, follow: bool = False) -> Iterator[Callable[[], int]]:
+    """Do `what` to system calls of thread `tid` ("error=EIO", "signal=KILL", "delay_enter=500000"), the `when`-th of each name.
+
+    `when` is "3", "2+", "1..5" as in strace. With `follow` all threads of its process, each counting for itself. Begins when
+    strace has hold of it, with a function that tells how many calls it was done to; raises ProcessLookupError where it is gone.
     """
     command = [
         "strace",
@@ -45,10 +52,10 @@ def failing(tid: int, calls: str, error: str, when: str, *, follow: bool = False
         "-e",
         f"trace={calls}",
         "-e",
-        f"inject={calls}:error={error}:when={when}",
+        f"inject={calls}:{what}:when={when}",
     ]
-    with _attached(command, tid):
-        yield
+    with _attached(command, tid) as trace:
+        yield lambda: trace.read_text().count("INJECTED") + trace.read_text().count("(DELAYED)")
 
 
 @contextmanager

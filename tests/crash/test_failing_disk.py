@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
 import signal
 import time
 import uuid
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from tests.crash import injection
 from tests.crash.conftest import Subject
-from tests.server import ServerProcess
 
 # Faults under load: how many; FAULTS in the shell asks for more, as a long run does.
 FAULTS = int(os.environ.get("FAULTS", "4"))
@@ -147,48 +145,3 @@ def test_faults_anywhere_under_load(subject: Subject) -> None:
             ):
                 time.sleep(0.7)
     subject.check()
-
-
-def test_an_export_whose_file_cannot_be_written(subject: Subject) -> None:
-    """Writes, fsync and rename of the back fail in turn: an export is ready with all its rows, or says that it failed."""
-    injection.require()
-    server = subject.server
-    key = subject.key
-    sender = Sender(subject)
-    for _ in range(5):
-        sender.send(100)
-    server.wait_for_search()
-    ends = []
-    for call, error in (("fsync", "EIO"), ("rename", "EIO"), ("pwrite64", "ENOSPC"), ("write", "ENOSPC"), ("none", "")):
-        made = _export(server, key, call, error)
-        ends.append(made["status"])
-        if made["status"] == "ready":
-            headers = {"Authorization": f"Bearer {key}"}
-            status, content = server.get(f"/api/v1/exports/{made['id']}/file", headers)
-            assert status == 200
-            assert hashlib.sha256(content).hexdigest() == made["sha256"]
-            assert content.count(b"disk.tested,") == made["rows"] >= 500
-        else:
-            assert made["error"]
-    assert ends.count("failed") >= 2
-    assert ends[-1] == "ready"
-    left = [path.name for path in (server.data_dir / "exports").iterdir()]
-    assert len(left) == ends.count("ready"), left
-    subject.check()
-
-
-def _export(server: ServerProcess, key: str, call: str, error: str) -> dict[str, Any]:
-    """Ask for an export while the first `call` of each thread of the back fails; return how it ended."""
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    body = json.dumps({"format": "csv", "filter": {"action": "disk.tested"}}).encode()
-    back = server.back()
-    assert back is not None
-    with injection.failing(back, call, error, "1", follow=True) if error else nullcontext():
-        status, answer = server.request("POST", "/api/v1/exports", body, headers)
-        assert status == 202, answer
-        address = f"/api/v1/exports/{json.loads(answer)['id']}"
-        deadline = time.monotonic() + 30
-        while (made := server.api(address, key))["status"] in ("queued", "running"):
-            assert time.monotonic() < deadline, made
-            time.sleep(0.1)
-    return made

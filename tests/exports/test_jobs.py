@@ -105,7 +105,7 @@ def test_a_full_disk_fails_the_export(back: Back) -> None:
     assert make_files() == 1
     asked.refresh_from_db()
     assert asked.status == "failed"
-    assert asked.error
+    assert asked.error == "The file cannot be written: No space left on device."
     assert list(asked.path.parent.iterdir()) == []
     (event,) = downloads()
     assert (event.outcome, event.metadata["reason"]) == ("failure", asked.error)
@@ -174,6 +174,21 @@ def test_exports_wait_while_search_is_away(back: Back) -> None:
     assert make_files() == 1
     asked.refresh_from_db()
     assert (asked.status, asked.rows) == ("ready", 5)
+
+
+def test_an_export_that_cannot_even_be_put_back_is_put_back_later(back: Back) -> None:
+    """Search goes away under it and the database takes nothing: it does not stay running until the next start."""
+    record_events(events(5))
+    asked = ask()
+    export = jobs._claim(Export.objects.all())
+    assert export is not None
+    back.stop()
+    with unwritable("exports_export", "UPDATE OF rows_done"), pytest.raises(DatabaseError):
+        jobs._make(export, None, utc_now)
+    back.start()
+    make_files()
+    asked.refresh_from_db()
+    assert (asked.status, asked.attempts, asked.rows) == ("ready", 1, 5)
 
 
 def test_a_stopping_back_takes_no_new_export(back: Back) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from opssentinal.errors import Unavailable
 from opssentinal.events.model import Change, Target
 from opssentinal.query import Filter
 from opssentinal.search.answers import Format
@@ -64,8 +64,8 @@ def test_a_full_disk_is_the_reason(store: DuckDBStore, tmp_path: Path, format: F
     """Not the pipe that the engine can no longer write to. No file is left, and the store goes on."""
     path = tmp_path / "full"
     path.symlink_to("/dev/full")  # every write: no space left on device
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(Unavailable) as caught:
         store.export(Filter(), None, format, path, False, lambda _: None, GO)
-    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.detail == "The file cannot be written: No space left on device."
     assert not path.is_symlink()
     assert exported(store, tmp_path / "again", format)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from django.db import DatabaseError, transaction
 from django.db.models import F, QuerySet
@@ -37,8 +37,10 @@ REPORT_S = 0.5
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # What is still to be written of exports that have ended; they are running until then.
-_unwritten: deque[Callable[[], None]] = deque()
+_unwritten: deque[Callable[[], object]] = deque()
 
 
 class _Cancelled(Exception):
@@ -132,9 +134,9 @@ def _make(export: Export, stop: threading.Event | None, clock: Callable[[], date
         _log.exception("export %s could not be made", export.public_id)
         if isinstance(error, Overloaded) or (isinstance(error, Unavailable) and _reach() < export.head):
             # Not the export's fault: search went away under it, or has no place for it now.
-            return not _put_back(export)
+            return not _end(partial(_put_back, export))
         export.path.unlink(missing_ok=True)
-        _end(partial(_fail, export, str(error), clock()))
+        _end(partial(_fail, export, _reason(error), clock()))
     else:
         _end(partial(_ready, export, made, clock()))
     finally:
@@ -188,10 +190,19 @@ def _keep(unfinished: Path, path: Path) -> None:
         os.close(folder)
 
 
-def _end(write: Callable[[], None]) -> None:
+def _reason(error: Exception) -> str:
+    """What to tell who asked for the file; where it lies, and what else the system or the database said, is in the log."""
+    if isinstance(error, OSError):
+        return f"The file cannot be written: {error.strerror}."
+    if isinstance(error, DatabaseError):
+        return "The database could not be written while the file was made."
+    return str(error) or type(error).__name__
+
+
+def _end(write: Callable[[], T]) -> T:
     """Write how an export ended, with its record. Where the database takes neither now, it is kept for the next look."""
     try:
-        write()
+        return write()
     except DatabaseError:
         _unwritten.append(write)
         raise

@@ -20,6 +20,7 @@ from typing import IO, Final
 
 import duckdb
 
+from opssentinal.errors import Unavailable
 from opssentinal.search.answers import Exported, Format
 from opssentinal.search.duckdb.conditions import Condition
 from opssentinal.search.duckdb.export_rows import (
@@ -63,8 +64,10 @@ def export(
                     progress(rows)
             os.fsync(file.fileno())
             return Exported(rows, file.tell(), whole.digest.hexdigest())
-    except BaseException:
+    except BaseException as error:
         path.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # which names the file, and whoever asked need not know where it lies
+            raise Unavailable(f"The file cannot be written: {error.strerror}.") from error
         raise
 
 
