@@ -58,6 +58,31 @@ def injecting(tid: int, calls: str, what: str, when: str, *, follow: bool = Fals
         yield lambda: trace.read_text().count("INJECTED") + trace.read_text().count("(DELAYED)")
 
 
+def slowly(calls: str, delay_ms: int, *paths: Path) -> tuple[str, ...]:
+    """The command under which a program and its children are `delay_ms` slower at each of these calls for one of these files.
+
+    Nothing where strace cannot do so.
+    """
+    if why_not():
+        return ()
+    of_paths = [part for path in paths for part in ("-P", str(path))]
+    inject = f"inject={calls}:delay_enter={delay_ms * 1000}"
+    return (
+        "strace",
+        "-D",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-o",
+        "/dev/null",
+        *of_paths,
+        "-e",
+        f"trace={calls}",
+        "-e",
+        inject,
+    )
+
+
 @contextmanager
 def _attached(command: list[str], tid: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:

@@ -38,6 +38,9 @@ WAIT_S: Final = 5.0
 _QUESTION_BYTES_MAX: Final = 1 << 20
 _STOP_AGAIN_S: Final = 0.05
 
+# Questions whose answers say themselves whether they are complete.
+_TELLS = (wire.PageQuestion, wire.OverviewQuestion)
+
 Progress = Callable[[int, int], None]
 
 
@@ -196,8 +199,8 @@ class SearchService:
         is_complete = self._feed.catch_up(min(self._timeout_s, 10.0))
         stop.check()
         with self._index.reading() as store:
-            if isinstance(question, wire.ExportQuestion) and store.position < (question.head or 0):
-                # A page can say that it is not complete; a file that lacks events looks like a whole one.
+            if not isinstance(question, _TELLS) and not _reaches(store, question, is_complete):
+                # A page can say that it is not complete; a count or a file that lacks events looks like a whole one.
                 raise Unavailable("The search index does not reach so far yet.", code="rebuilding")
             answer = _ask(store, question, stop, progress)
         if isinstance(answer, Page | Overview):
@@ -221,6 +224,12 @@ class SearchService:
             error=feed.error,
             tasks=self._runner.status(),
         )
+
+
+def _reaches(store: SearchStore, question: wire.AnyQuestion, is_complete: bool) -> bool:
+    """Whether the store has all that is asked about: up to the head in the question, or without one all of the ledger."""
+    head: int | None = getattr(question, "head", None)
+    return is_complete if head is None else store.position >= head
 
 
 def _ask(store: SearchStore, question: wire.AnyQuestion, stop: Interruption, progress: Progress) -> Any:
