@@ -65,8 +65,8 @@ class ServerProcess:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, *under: str) -> None:
-        """Start and return when `/readyz` answers; raises with the log's end if it does not come up.
+    def start(self, *under: str, ready: int = 200) -> None:
+        """Start and return when `/readyz` answers, with 200 or `ready`; raises with the log's end if it does not come up.
 
         `under` is a command that runs the server and lets it be our child, as `strace -D` does.
         """
@@ -84,7 +84,7 @@ class ServerProcess:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                if self.get("/readyz")[0] == 200:
+                if self.get("/readyz")[0] in (200, ready):
                     return
             except OSError:
                 time.sleep(0.05)
