@@ -8,22 +8,29 @@ import random
 import threading
 import time
 import uuid
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Acknowledged:
-    """What the server said is recorded: id → seq; and how often it said that it cannot record now."""
+    """What the server said is recorded: id → seq; how many receipts came from which port, and of which status; and what it said
+    where it could not record."""
 
     seqs: dict[str, int] = field(default_factory=dict)
+    by_port: Counter[int] = field(default_factory=Counter)
+    by_status: Counter[str] = field(default_factory=Counter)
     contradictions: list[str] = field(default_factory=list)
     unavailable: list[bytes] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, results: list[dict[str, object]]) -> None:
+    def add(self, results: list[dict[str, object]], port: int = 0) -> None:
         """Keep the receipts; a receipt that contradicts an earlier one is a broken promise."""
         with self.lock:
+            self.by_port[port] += len(results)
             for result in results:
+                self.by_status[str(result["status"])] += 1
                 if result["status"] not in ("accepted", "duplicate"):
                     self.contradictions.append(f"unexpected {result}")
                     continue
@@ -33,17 +40,25 @@ class Acknowledged:
 
 
 class Client(threading.Thread):
-    """Sends batches of 1 to 300 events, some of which other processes prepare, until told to stop, and then until its last batch is acknowledged.
+    """Sends batches of 1 to 300 events, some of which other processes prepare, until told to stop, and then until its last batch
+    is acknowledged. What one server does not acknowledge goes to the next of `ports`.
 
     Between two batches it rests for `rest_s`: what is sent is read and compared at the end.
     """
 
     def __init__(
-        self, number: int, port: int, token: str, acknowledged: Acknowledged, stop: threading.Event, rest_s: float = 0
+        self,
+        number: int,
+        ports: Sequence[int],
+        token: str,
+        acknowledged: Acknowledged,
+        stop: threading.Event,
+        rest_s: float = 0,
     ) -> None:
         super().__init__(name=f"client-{number}")
         self._random = random.Random(number)
-        self._number, self._port, self._token = number, port, token
+        self._number, self._token = number, token
+        self._ports = deque(ports)
         self._acknowledged, self._stopping, self._rest_s = acknowledged, stop, rest_s
 
     def run(self) -> None:
@@ -67,23 +82,25 @@ class Client(threading.Thread):
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", port := self._ports[0], timeout=30)
             try:
                 connection.request("POST", "/api/v1/events", body, headers)
                 response = connection.getresponse()
                 content = response.read()
             except (OSError, http.client.HTTPException):
+                self._ports.rotate(-1)
                 time.sleep(0.02)
                 continue
             finally:
                 connection.close()
             if response.status in (201, 207):
-                self._acknowledged.add(json.loads(content)["results"])
+                self._acknowledged.add(json.loads(content)["results"], port)
                 return
             if response.status not in (429, 503):
                 self._acknowledged.contradictions.append(f"{response.status}: {content[:200]!r}")
                 return
             if response.status == 503:
                 self._acknowledged.unavailable.append(content)
+            self._ports.rotate(-1)
             time.sleep(0.05)
         self._acknowledged.contradictions.append("a batch was not acknowledged within two minutes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -35,9 +36,23 @@ class Cluster:
         self._run("initdb", "-U", "opssentinal", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
         self._control("start")
 
+    def new_database(self) -> str:
+        """The address of an empty database."""
+        name = f"log_{secrets.token_hex(4)}"
+        self.query(f"CREATE DATABASE {name}")
+        return f"{self.url.rpartition('/')[0]}/{name}"
+
     def restart(self) -> None:
         """Stop at once, without a checkpoint, as a crash does; recover, and return when it answers again."""
         self._control("restart", "-m", "immediate")
+
+    def stop(self) -> None:
+        """Stop at once, as a crash does."""
+        self._control("stop", "-m", "immediate")
+
+    def start(self) -> None:
+        """Start again, and return when it answers."""
+        self._control("start")
 
     def cut_connections(self) -> int:
         """End every connection of the servers; return how many there were."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,22 +28,14 @@ class Subject:
 
     @contextmanager
     def load(self, clients: int = 4, *ports: int, rest_s: float = 0) -> Iterator[None]:
-        """Clients send as fast as they can to this server, or to these ports in turn; at the end all is acknowledged.
-
-        With `rest_s` each rests for so long after a batch.
-        """
+        """Clients send as fast as they can to this server, or each to one of these ports and what that one does not acknowledge
+        to the next; at the end all is acknowledged. With `rest_s` each rests for so long after a batch."""
         stop = threading.Event()
-        threads = [
-            Client(
-                number,
-                (ports or (self.server.port,))[number % max(len(ports), 1)],
-                self.key,
-                self.acknowledged,
-                stop,
-                rest_s,
-            )
-            for number in range(clients)
-        ]
+        threads = []
+        for number in range(clients):
+            to = deque(ports or (self.server.port,))
+            to.rotate(-number)
+            threads.append(Client(number, to, self.key, self.acknowledged, stop, rest_s))
         for thread in threads:
             thread.start()
         try:
