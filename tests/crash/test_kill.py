@@ -26,7 +26,7 @@ def test_acknowledged_events_survive(tmp_path: Path) -> None:
     with server:
         write, read = server.api_key("events:write"), server.api_key("events:read")
     acknowledged, stop = Acknowledged(), threading.Event()
-    clients = [Client(number, server.port, write, acknowledged, stop) for number in range(6)]
+    clients = [Client(number, (server.port,), write, acknowledged, stop) for number in range(6)]
     chance = random.Random(7)
     server.start()
     for client in clients:
