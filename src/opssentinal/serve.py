@@ -18,7 +18,8 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
 
 from opssentinal.errors import ConfigError
 
@@ -35,14 +36,32 @@ def prepare() -> None:
     """Create or upgrade the tables. Servers that start at the same time on one PostgreSQL take turns."""
     settings.CONFIG.data_dir.mkdir(parents=True, exist_ok=True)
     if connection.vendor != "postgresql":
-        call_command("migrate", verbosity=0, interactive=False)
+        _migrate()
         return
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
         try:
-            call_command("migrate", verbosity=0, interactive=False)
+            _migrate()
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
+
+
+def _migrate() -> None:
+    """Bring the tables to this version, all of them or none.
+
+    Django makes a table in one transaction and notes in another that it did: ended in between, no later start would get
+    beyond "table already exists". An upgrade on PostgreSQL goes Django's way all the same: rows that one migration changed
+    and whose references are checked at the end would keep the next one from changing their table.
+    """
+    executor = MigrationExecutor(connection)
+    if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return
+    if connection.vendor == "postgresql" and executor.loader.applied_migrations:
+        call_command("migrate", verbosity=0, interactive=False)
+        return
+    # SQLite changes tables only while it does not check references, which cannot be said inside a transaction.
+    with connection.constraint_checks_disabled(), transaction.atomic():
+        call_command("migrate", verbosity=0, interactive=False)
 
 
 class Back:
