@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 HEAD_TIMEOUT_S = 20
@@ -27,6 +28,8 @@ HELD_BYTES_MAX = 64 * 1024
 _KNOWN_HEADS_MAX = 4_096
 _KNOWN_HEAD_BYTES_MAX = 2_048
 _END_OF_HEAD = b"\r\n\r\n"
+# Of what holds more than one head, so much is read at once: a request of 18 bytes takes two thousand while it waits for its turn.
+_PIECE_BYTES = 4_096
 _FIELD = b"%b: %b\r\n".__mod__
 
 Header = tuple[bytes, bytes]
@@ -81,6 +84,8 @@ class Connection(HttpToolsProtocol):
     _held_timer: TimerHandle | None = None
     _idle_since: float | None = None  # the loop's time of the last answer; None while a request comes or is worked on
     _idle_timer: TimerHandle | None = None
+    # What came and is not parsed yet, because requests before it wait for their turn.
+    _rest = b""
     # Why the client is not listened to any more; it is told once all that it asked before has been answered.
     _refusal: str | None = None
 
@@ -91,6 +96,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self)
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -149,15 +155,37 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        """Parse, unless requests wait for their turn: what comes behind them stays as it is, and no more is read meanwhile."""
+        if self._refusal is None and self._rest:
+            self._rest += data
+        elif self._refusal is None:
+            self._parse_in_turn(data)
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether no more is to be read from the client for now. After a refusal it is read on, and thrown away: a connection
+        that is closed with something unread is reset, and its last answers are lost."""
+        return self._refusal is None and bool(self.pipeline or self._rest)
+
+    def _parse_in_turn(self, data: bytes) -> None:
+        while data and self._refusal is None and not self.transport.is_closing():
+            if self.pipeline:
+                self._rest = data
+                self.flow.pause_reading()
+                return
+            size = len(data) if _has_one_head(data) else _PIECE_BYTES
+            self._parse(data[:size])
+            data = data[size:]
+
+    def _parse(self, data: bytes) -> None:
         """Parse, and wait for the rest of what is not whole; most requests come in one piece and need no timer."""
-        if self._refusal is not None:
-            return
         self._idle_since = None
         is_between = not (self._is_in_head or self._is_in_body)
         if is_between and self._take_known(data):
             return
         self._taken = None
-        was_in_head, self._framing_bytes = self._is_in_head, self._framing_bytes + len(data)
+        self._framing_bytes += len(data)
+        self._head_bytes += len(data) if self._is_in_head else 0  # forgotten where a head begins in this piece
         before = self.cycle
         super().data_received(data)
         if is_between and self._taken is not None and not self.cycle.response_complete:
@@ -174,7 +202,6 @@ class Connection(HttpToolsProtocol):
                 self._held_timer = self.loop.call_later(HELD_S, self._start_held)
         elif self._is_in_head or (self.cycle is before and (before is None or before.response_complete)):
             # In a head, or in what goes before one. Another cycle is a request of this very piece, which is answered already.
-            self._head_bytes += len(data) if was_in_head else 0
             self._wait_for_head()
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.send_400_response("The head of the request is too large.")
@@ -192,6 +219,7 @@ class Connection(HttpToolsProtocol):
             is_another_open = not (self.cycle is None or self.cycle.response_complete or self.cycle.more_body)
         if is_another_open:
             self._refusal = msg
+            self.flow.resume_reading()
         else:
             super().send_400_response(msg)
 
@@ -204,9 +232,14 @@ class Connection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
-        if self.pipeline:
+        before = self.cycle
+        if is_another_started := bool(self.pipeline):
             self._start_asgi_task(*self.pipeline.pop())
+        if self._rest and not self.pipeline:
+            rest, self._rest = self._rest, b""
+            self._parse_in_turn(rest)
+        self.flow.resume_reading()
+        if is_another_started or (self.cycle is not before and not self.cycle.response_complete):
             return
         if self._refusal is not None:
             super().send_400_response(self._refusal)
@@ -313,6 +346,27 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class _Flow(FlowControl):
+    """Reading is not resumed, as uvicorn does before each answer, while the connection has enough."""
+
+    def __init__(self, transport: Transport, connection: Connection) -> None:
+        super().__init__(transport)
+        self._connection = connection
+
+    def resume_reading(self) -> None:
+        """Read on, if there is nothing left to do before."""
+        if not self._connection.has_enough:
+            super().resume_reading()
+
+
+def _has_one_head(data: bytes) -> bool:
+    """Whether it can be parsed as a whole: it is little, or has no line end of HTTP behind a head or within a body."""
+    if len(data) <= _PIECE_BYTES or (first := data.find(b"\r")) < 0:
+        return True
+    end = data.find(_END_OF_HEAD, first)
+    return end >= 0 and data.find(b"\r", end + len(_END_OF_HEAD)) < 0
 
 
 class _Exchange:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opssentinal.errors import InvalidEvent
@@ -251,6 +251,7 @@ json_values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     metadata=st.dictionaries(st.text('ab":\\ é', max_size=6), json_values, max_size=4),
     spaced=st.booleans(),

@@ -63,3 +63,47 @@ def test_a_connection_that_is_closing_is_not_written_to(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+def test_thousands_of_requests_in_one_piece_wait_unparsed(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks without waiting is answered, each in its turn, and takes no more memory than what it has sent."""
+    most = 0
+    append = HttpToolsProtocol.on_headers_complete
+
+    def counted(self: Any) -> None:
+        nonlocal most
+        append(self)
+        most = max(most, len(self.pipeline))
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_headers_complete", counted)
+    small, count = b"GET / HTTP/1.1\r\n\r\n", 14_000
+    with commits_held(monkeypatch) as committing:
+        wire.send(wire.message("first"))
+        assert committing.wait(20)
+        wire.send(small * count)
+        wire.send(wire.message("last"))
+    statuses = [wire.answer().status for _ in range(count + 2)]
+    assert statuses == [201, *[401] * count, 201]
+    assert 0 < most <= connection._PIECE_BYTES // len(small) + 1
+    assert messages() == ["first", "last"]
+
+
+def test_a_body_behind_requests_is_read_when_its_turn_comes(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a piece of it at each answer before: it waits in the client."""
+    held: list[int] = []
+    complete = connection.Connection.on_response_complete
+
+    def noted(self: Any) -> None:
+        complete(self)
+        held.append(sum(len(cycle.body) for cycle, _ in self.pipeline) + len(self._rest))
+
+    monkeypatch.setattr(connection.Connection, "on_response_complete", noted)
+    small, count = b"GET / HTTP/1.1\r\n\r\n", 2_000
+    body = b"[" + b" " * 3_000_000 + b"]"
+    wire.send(small * count)
+    wire.send(wire.request(body))
+    assert [wire.answer().status for _ in range(count)] == [401] * count
+    assert wire.answer().status in (200, 201, 400)
+    assert max(held) <= 2 * 262_144
+    wire.send(wire.message("taken"))
+    assert wire.answer().status == 201

@@ -140,7 +140,7 @@ def test_gone_client_stops_the_work(slow: SearchClient) -> None:
     assert set(errors) <= {"cancelled", "query_timeout"}
     started = time.monotonic()
     assert slow.extent(Filter()).count == 200_000
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < _LONG_S
 
 
 def test_status_is_told_while_questions_take_long(slow: SearchClient) -> None:

@@ -23,6 +23,7 @@ RARE = (
     "email.tested",
     "retention.change_scheduled",
     "retention.change_cancelled",
+    "retention.clock_confirmed",
     "legal_hold.placed",
     "legal_hold.released",
     "approval.requested",

@@ -82,9 +82,12 @@ class Follower:
     def _available(self) -> Any:
         now = self._clock()
         return Integration.objects.filter(
-            # None waits for longer than that: it was set by a clock that was ahead.
+            # No attempt waits for longer than that, no lease lasts as long: it was set by a clock that was ahead.
             Q(next_attempt_at=None) | Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=now + backoff.GIVES_UP_AFTER),
-            Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_owner=self._owner),
+            Q(lease_until=None)
+            | Q(lease_until__lt=now)
+            | Q(lease_until__gt=now + backoff.GIVES_UP_AFTER)
+            | Q(lease_owner=self._owner),
             paused_at=None,
         )
 

@@ -105,7 +105,7 @@ def confirm_clock(request: HttpRequest) -> HttpResponse:
     try:
         clock.confirm(form.cleaned_data["seen"], request_actor(request), request_context(request), utc_now())
     except Conflict as error:
-        messages.error(request, f"{error} {error.hint}".strip())
+        messages.error(request, str(error))
     else:
         messages.success(request, "Confirmed. Retention goes on within five minutes.")
     return redirect("retention:index")
