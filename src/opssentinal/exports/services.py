@@ -26,6 +26,7 @@ from opssentinal.errors import (
     NotFound,
     OpsSentinalError,
     Overloaded,
+    RateLimited,
 )
 from opssentinal.events.model import Actor, Context, Event, Outcome, Target
 from opssentinal.exports.models import FORMATS, Export, exports_folder, this_server
@@ -90,7 +91,7 @@ def create_export(
     """Ask for a file of the events that `filter` means, among those recorded until now, and return its queued row.
 
     `tz` is the zone in which the query text is shown; the file's times are UTC. Raises InvalidInput for a format, zone or
-    byte order mark that cannot be, Overloaded if too many exports are on their way.
+    byte order mark that cannot be, RateLimited if too many of this principal are on their way, Overloaded if too many of all are.
     """
     if format not in FORMATS:
         raise InvalidInput(
@@ -102,13 +103,11 @@ def create_export(
     now = now or utc_now()
     open_ones = Export.objects.filter(status__in=(Export.Status.QUEUED, Export.Status.RUNNING))
     with transaction.atomic():
-        if (
-            open_ones.count() >= OPEN_MAX
-            or open_ones.filter(principal=str(principal)).count() >= OPEN_PER_PRINCIPAL_MAX
-        ):
-            raise Overloaded(
-                "Too many exports are waiting.", retry_after_s=10, hint="Wait for one to finish, or cancel one."
-            )
+        hint = "Wait for one to finish, or cancel one."
+        if open_ones.filter(principal=str(principal)).count() >= OPEN_PER_PRINCIPAL_MAX:
+            raise RateLimited("Too many exports of yours are waiting.", retry_after_s=10, hint=hint)
+        if open_ones.count() >= OPEN_MAX:
+            raise Overloaded("Too many exports are waiting.", retry_after_s=10, hint=hint)
         export = Export.objects.create(
             principal=str(principal),
             server=this_server(),
