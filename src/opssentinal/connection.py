@@ -10,12 +10,13 @@ special about it, needs none of them: it is handed over as it is, and its answer
 from __future__ import annotations
 
 from asyncio import TimerHandle, Transport
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from opssentinal.direct import END_OF_HEAD, Direct, Header, KnownHead
 
 HEAD_TIMEOUT_S = 20
 HEAD_BYTES_MAX = 64 * 1024
@@ -24,39 +25,9 @@ FRAMING_FACTOR = 8
 # Many clients send head and body apart, a moment after each other.
 HELD_S = 1
 HELD_BYTES_MAX = 64 * 1024
-# Heads that are known, of all connections: a program sends the same again and again, but for the length of the body.
-_KNOWN_HEADS_MAX = 4_096
-_KNOWN_HEAD_BYTES_MAX = 2_048
-_END_OF_HEAD = b"\r\n\r\n"
 # Of what holds more than one head, so much is read at once: a request of 18 bytes takes two thousand while it waits for its turn.
 _PIECE_BYTES = 4_096
 _FIELD = b"%b: %b\r\n".__mod__
-
-Header = tuple[bytes, bytes]
-# Writes an answer, on the loop's thread: status, headers, among them content-length, and content. Nothing if the client went.
-Answer = Callable[[int, Sequence[Header], bytes], None]
-
-
-class _KnownHead(NamedTuple):
-    head: Any  # what `Direct.read` made of it
-    body_bytes: int  # that it announces
-
-
-@dataclass(frozen=True, slots=True)
-class Direct:
-    """What takes requests of one method and target that have come whole, without ASGI.
-
-    `read(headers)` makes of a head's fields what `take` needs of them; it depends on nothing else, and what it made is used again
-    for heads that are the same. `take(head, body, answer)` takes a request and calls `answer` once, now or later; or it does
-    nothing and returns False: then the request goes over ASGI. They neither block nor raise.
-    """
-
-    method: bytes
-    target: bytes
-    read: Callable[[Sequence[Header]], Any]
-    take: Callable[[Any, bytes, Answer], bool]
-    # Heads of requests that were taken, by their bytes with the empty line at their end.
-    known_heads: dict[bytes, _KnownHead] = field(default_factory=dict)
 
 
 class Connection(HttpToolsProtocol):
@@ -78,7 +49,7 @@ class Connection(HttpToolsProtocol):
     _framing_bytes = 0  # of the body that comes: what was received for it and is not its content
     _head_timer: TimerHandle | None = None
     # The last request of the piece in hand that went the direct way.
-    _taken: _KnownHead | None = None
+    _taken: KnownHead | None = None
     # The body so far of a request that has not been started, since it may go the direct way; None where there is none.
     _held: bytearray | None = None
     _held_timer: TimerHandle | None = None
@@ -148,7 +119,7 @@ class Connection(HttpToolsProtocol):
         if self._held is not None and self._direct is not None:
             head = self._direct.read(self.headers)
             if self._take(head, bytes(self._held)):
-                self._taken = _KnownHead(head, self._body_bytes)
+                self._taken = KnownHead(head, self._body_bytes)
                 self._take_held()
                 return
             self._start_held()
@@ -188,8 +159,9 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += len(data) if self._is_in_head else 0  # forgotten where a head begins in this piece
         before = self.cycle
         super().data_received(data)
-        if is_between and self._taken is not None and not self.cycle.response_complete:
-            self._remember(data, self._taken)
+        if is_between and self._direct and self._taken and not self.cycle.response_complete:
+            # Not of one that was refused at once, as strangers are.
+            self._direct.remember(data, self._taken)
         if self._is_in_body and self._framing_bytes > HEAD_BYTES_MAX + FRAMING_FACTOR * self._body_bytes:
             self._take_held()
             self.send_400_response("The body of the request is framed in too many bytes.")
@@ -262,21 +234,11 @@ class Connection(HttpToolsProtocol):
         """Let a whole request go the direct way whose head has been read before, byte for byte: it needs no parser."""
         if self._direct is None or not self._may_begin_direct():
             return False
-        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        known = self._direct.known_heads.get(data[:end])
-        if known is None or len(data) != end + known.body_bytes or not self._take(known.head, data[end:]):
+        known = self._direct.known(data)
+        if known is None or not self._take(*known):
             return False
         self._stop_waiting()
         return True
-
-    def _remember(self, data: bytes, taken: _KnownHead) -> None:
-        """Know the head again, if the piece was this request and nothing else. Not of one that was refused at once, as strangers are."""
-        assert self._direct is not None
-        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        if len(data) == end + taken.body_bytes and end <= _KNOWN_HEAD_BYTES_MAX:
-            if len(self._direct.known_heads) >= _KNOWN_HEADS_MAX:
-                self._direct.known_heads.clear()
-            self._direct.known_heads[data[:end]] = taken
 
     def _may_begin_direct(self) -> bool:
         """Whether a request that begins now waits for no other, and may be served at all."""
@@ -362,11 +324,14 @@ class _Flow(FlowControl):
 
 
 def _has_one_head(data: bytes) -> bool:
-    """Whether it can be parsed as a whole: it is little, or has no line end of HTTP behind a head or within a body."""
-    if len(data) <= _PIECE_BYTES or (first := data.find(b"\r")) < 0:
+    """Whether it can be parsed as a whole: it is little, or does not hold the ends of two heads.
+
+    To look for one line end first is a hundred times as fast, and most bodies have none.
+    """
+    if len(data) <= _PIECE_BYTES or (first := data.find(b"\r")) < 0 or (end := data.find(END_OF_HEAD, first)) < 0:
         return True
-    end = data.find(_END_OF_HEAD, first)
-    return end >= 0 and data.find(b"\r", end + len(_END_OF_HEAD)) < 0
+    behind = end + len(END_OF_HEAD)
+    return data.find(b"\r", behind) < 0 or data.find(END_OF_HEAD, behind) < 0
 
 
 class _Exchange:

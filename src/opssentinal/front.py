@@ -24,7 +24,8 @@ from a2wsgi import WSGIMiddleware
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
-from opssentinal.connection import Connection, Direct
+from opssentinal.connection import Connection
+from opssentinal.direct import Direct
 from opssentinal.ingest.app import Head, IngestApp
 from opssentinal.ledger.sequencer import Sequencer
 from opssentinal.search.client import CancelScope, cancel_scope

@@ -20,7 +20,8 @@ from opssentinal.apikeys import authentication
 from opssentinal.apikeys.principal import EVENTS_WRITE
 from opssentinal.apikeys.rate import RateLimit
 from opssentinal.apikeys.services import create_key
-from opssentinal.connection import Connection, Direct
+from opssentinal.connection import Connection
+from opssentinal.direct import Direct
 from opssentinal.events.model import Actor, Context, RecordedEvent
 from opssentinal.ingest.app import Head, IngestApp
 from opssentinal.ingest.gathering import Gathering

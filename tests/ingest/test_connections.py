@@ -11,11 +11,11 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from opssentinal import connection
+from opssentinal import connection, direct
 from opssentinal.apikeys import authentication
 from opssentinal.apikeys import token as tokens
 from opssentinal.apikeys.services import revoke_key
-from opssentinal.connection import Direct
+from opssentinal.direct import Direct
 from opssentinal.events.model import Context
 from opssentinal.ingest.app import IngestApp
 from opssentinal.ledger.sequencer import Sequencer
@@ -115,8 +115,8 @@ def test_a_key_that_ended_is_refused_though_its_head_is_known(
 @pytest.mark.parametrize("serve", ["direct"], indirect=True)
 def test_known_heads_are_bounded(client: Client, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """So many heads are kept and none that is long; who has another one is served all the same."""
-    monkeypatch.setattr(connection, "_KNOWN_HEADS_MAX", 3)
-    monkeypatch.setattr(connection, "_KNOWN_HEAD_BYTES_MAX", 400)
+    monkeypatch.setattr(direct, "_KNOWN_HEADS_MAX", 3)
+    monkeypatch.setattr(direct, "_KNOWN_HEAD_BYTES_MAX", 400)
     kept: dict[bytes, Any] = {}
     monkeypatch.setattr(Direct, "known_heads", kept)
     for number in range(9):

@@ -107,3 +107,12 @@ def test_a_body_behind_requests_is_read_when_its_turn_comes(wire: Wire, monkeypa
     assert max(held) <= 2 * 262_144
     wire.send(wire.message("taken"))
     assert wire.answer().status == 201
+
+
+def test_only_what_holds_several_heads_is_cut() -> None:
+    """A large body is parsed as it comes, whatever its line ends; requests in a row are not."""
+    head, body = b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b'{"a": 1}\n' * 2_000
+    for whole in (head + body, body, head + body.replace(b"\n", b"\r\n"), body.replace(b"\n", b"\r\n"), head * 9):
+        assert connection._has_one_head(whole)
+    for several in (head * 500, head + body + head, body + head * 2):
+        assert not connection._has_one_head(several)

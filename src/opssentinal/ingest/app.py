@@ -29,6 +29,7 @@ from opssentinal.apikeys.denial import record_denial
 from opssentinal.apikeys.principal import EVENTS_WRITE, KeyPrincipal
 from opssentinal.apikeys.rate import RateLimit
 from opssentinal.apikeys.token import digest
+from opssentinal.direct import Answer, Header
 from opssentinal.errors import Forbidden, OpsSentinalError, Overloaded, Unauthenticated, Unavailable
 from opssentinal.events.model import Context
 from opssentinal.formats.problem import PROBLEM_TYPE, problem_json, retry_after_s
@@ -43,9 +44,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Header = tuple[bytes, bytes]
 Headers = dict[bytes, bytes]
-Answer = Callable[[int, Sequence[Header], bytes], None]
 T = TypeVar("T")
 
 # Bodies over this are decoded in another process: handing them over costs less, and no batch holds up the loop for all.

@@ -272,12 +272,10 @@ class _Compiler:
         if len(columns) == 1 or not self._skips or self._segments or not DESCRIBED.issuperset(columns):
             return list(options.values())
         absent = self._engine.absent(columns, texts)
-        conditions = []
-        for column in absent.columns:
-            conditions.append(Condition())
-            conditions[-1].add(absent.unless)
-            conditions[-1].add(options[column][0], *options[column][1])
-        rows = self._engine.few_rows(conditions)
+        conditions = {column: Condition() for column in absent.columns}
+        for column, condition in conditions.items():
+            condition.add(f"{absent.unless} AND {options[column][0]}", *options[column][1])
+        rows = self._engine.few_rows(list(conditions.values()))
         if rows is None:
             return list(options.values())
         left = [option for column, option in options.items() if column not in absent.columns]
