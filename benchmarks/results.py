@@ -110,7 +110,7 @@ def _table(title: str, rows: Sequence[Row], theirs: dict[str, Row]) -> list[str]
         ratio = ""
         if other is not None and row.ours and other.ours:
             better = other.ours / row.ours if row.unit in ("ms", "s", "B/event", "MB") else row.ours / other.ours
-            ratio = f"{better:.1f} ×"
+            ratio = f"{better:.1f} ×" if better >= 0.1 else f"{better:.2g} ×"
         note = f" ({row.note})" if row.note else ""
         shown = _shown(other) + (f" ({other.note})" if other and other.note else "")
         lines.append(f"| {row.what} | {_shown(row)}{note} | {shown} | {ratio} | {row.goal} |")

@@ -22,6 +22,7 @@ def check_everything(server: ServerProcess, read: str, acknowledged: Acknowledge
     assert len(ids) == len(set(ids))
     assert _without_views(searched(server, read)) == _without_views(recorded(server))
     assert json.loads(server.command("fsck", "--json").stdout)["problems"] == []
+    print(f"{len(acknowledged.seqs)} acknowledged")  # for the record of a long run
     return events
 
 
