@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,8 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils.timezone import now as utc_now
 
+from opssentinal.approvals.models import Approval
+from opssentinal.back import TASKS
 from opssentinal.errors import Conflict, Unavailable
 from opssentinal.events.model import Actor, Context
 from opssentinal.ledger import reader
@@ -157,6 +160,18 @@ def test_an_admin_confirms_on_the_page(admin_client: Client) -> None:
     assert run is not None
     assert run.events == 512
     assert "retention" not in admin_client.get("/readyz").json()
+
+
+def test_no_request_expires_by_a_leap(admin: User, carol: User) -> None:
+    """What waits for a second admin waits still when the clock is right again; seven days of a clock that is believed end it."""
+    changes.choose(admin, Context(), changes.RETENTION, 30, now=utc_now() - timedelta(days=8))
+    expire = next(task.run for task in TASKS if task.name == "approvals")
+    clock.look(utc_now() - LEAP)
+    expire(threading.Event())
+    assert Approval.objects.get().state == "waiting"
+    clock.confirm(utc_now(), ALICE, Context(), utc_now())
+    expire(threading.Event())
+    assert Approval.objects.get().state == "expired"
 
 
 def test_nobody_else_confirms_or_is_asked(ledger: Check) -> None:
