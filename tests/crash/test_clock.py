@@ -1,7 +1,10 @@
-"""A clock that jumps: what the log writes down as its own time never runs backwards, and nothing else minds."""
+"""A clock that jumps: what the log writes down as its own time never runs backwards, and nothing else minds but retention."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +22,7 @@ from opssentinal.ledger.sequencer import Sequencer
 from tests.crash.conftest import Subject
 from tests.crash.wall_clock import WallClock
 from tests.ledger.conftest import ledger, make_event, reset_head, uuid  # noqa: F401 - a fixture
-from tests.server import ServerProcess
+from tests.server import REPOSITORY, ServerProcess
 from tests.visitor import Visitor
 
 _DAY_US = 86_400_000_000
@@ -31,6 +34,7 @@ _JUMPS = [
 ]
 _TIMES = ("recorded_at", "occurred_at")
 _TASKS = ("compaction", "retention", "approvals", "cleanup")
+_LEAP = timedelta(days=400)
 _ADMIN, _PASSWORD = "admin@example.com", "a clock that is wrong is bad"
 
 
@@ -142,6 +146,40 @@ def test_a_real_server_under_load(server: tuple[ServerProcess, WallClock]) -> No
     assert recorded_at - occurred_at > timedelta(days=399)
     assert len(subject.acknowledged.seqs) > 200
     assert subject.acknowledged.unavailable == []
+
+
+def test_retention_of_a_real_server_asks(server: tuple[ServerProcess, WallClock]) -> None:
+    """Asked after a clock that was 400 days behind; and by one that is as far ahead at the first look after an upgrade."""
+    process, clock = server
+    process.run_tasks(*_TASKS)
+    clock.jump_to(-_LEAP)
+    process.run_tasks(*_TASKS)
+    assert not _waits(process)
+    clock.jump_to(timedelta(0))
+    process.run_tasks(*_TASKS)
+    assert _waits(process)
+    process.command("prune", "--clock-is-right")
+    assert not _waits(process)
+    _forget_looks(process)
+    clock.jump_to(_LEAP)
+    process.run_tasks(*_TASKS)
+    assert _waits(process)
+    assert process.command("prune", check=False).returncode == 69
+    clock.jump_to(timedelta(0))
+    process.run_tasks(*_TASKS)
+    assert not _waits(process)
+
+
+def _waits(server: ServerProcess) -> bool:
+    """Whether the server says that retention waits for its clock."""
+    return "retention" in json.loads(server.get("/readyz")[1])
+
+
+def _forget_looks(server: ServerProcess) -> None:
+    """Be as after the upgrade from a version that kept no look."""
+    script = "import django; django.setup(); from opssentinal.retention.models import LastLook; LastLook.objects.all().delete()"
+    environment = server.environment | {"DJANGO_SETTINGS_MODULE": "opssentinal.settings"}
+    subprocess.run([sys.executable, "-c", script], env=environment, cwd=REPOSITORY, check=True, timeout=60)
 
 
 def _use(server: ServerProcess, key: str) -> None:

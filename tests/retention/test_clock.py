@@ -77,12 +77,133 @@ def test_how_long_a_server_may_be_off(ledger: Check, off: timedelta, is_believed
 
 
 def test_small_leaps_do_not_add_up(ledger: Check) -> None:
-    """To and fro by six days: the clock is never believed further than once."""
+    """To and fro by six days: the clock is never believed further than once, counted from the time it came back to."""
     jobs.prune_if_due(NOON)
     for _ in range(10):
-        jobs.prune_if_due(NOON + timedelta(days=6))
-        jobs.prune_if_due(NOON)
-    assert LastLook.objects.get().at == NOON + timedelta(days=6)
+        assert clock.look(NOON + timedelta(days=6)) is None
+        assert clock.look(NOON) is None
+        assert clock.look(NOON + timedelta(days=8)) is not None
+    assert LastLook.objects.get().at == NOON
+
+
+def test_a_wrong_confirmation_ends_with_the_wrong_clock(ledger: Check) -> None:
+    """Confirmed by mistake, then set right before anything ran: the same leap is asked about once more, and removes nothing."""
+    record_events(512, NOON)
+    jobs.prune_if_due(NOON)
+    clock.confirm(NOON + LEAP, ALICE, Context(), NOON + LEAP)
+    assert clock.leap(NOON + LEAP) is None
+    jobs.prune_if_due(NOON + timedelta(minutes=5))
+    assert jobs.prune_if_due(NOON + LEAP) is None
+    assert jobs.run_prune(ALICE, now=NOON + LEAP).events == 0
+    assert reader.head().minimum_index == 0
+    ledger()
+
+
+def test_a_clock_that_was_behind_asks_when_it_is_right_again(ledger: Check) -> None:
+    """Behind for one look by less than a week, and nobody is asked; by more, and retention waits until somebody says so."""
+    jobs.prune_if_due(NOON)
+    jobs.prune_if_due(NOON - timedelta(days=7))
+    assert clock.look(NOON) is None
+    jobs.prune_if_due(NOON - LEAP)
+    tomorrow = NOON + timedelta(days=1)
+    assert jobs.prune_if_due(tomorrow) is None
+    clock.confirm(tomorrow, ALICE, Context(), tomorrow)
+    assert jobs.prune_if_due(tomorrow) is not None
+
+
+def test_no_cooldown_ends_because_a_clock_was_behind(admin: User) -> None:
+    """Asked for while the clock was 40 days behind: once it is right, the cool-down is not over at once."""
+    jobs.prune_if_due(NOON)
+    behind = NOON - timedelta(days=40)
+    jobs.prune_if_due(behind)
+    changes.choose(admin, Context(), changes.RETENTION, 30, now=behind)
+    assert jobs.prune_if_due(NOON) is None
+    assert preferences().audit_retention_days == 365
+
+
+def test_two_servers_of_which_one_is_ahead(ledger: Check) -> None:
+    """Ten days ahead it waits while the other one goes on; a confirmation there lasts until the other one looks."""
+    record_events(512, NOON - timedelta(days=360))
+    ahead = timedelta(days=10)
+    for days in range(3):
+        now = NOON + timedelta(days=days)
+        assert jobs.prune_if_due(now) is not None
+        assert jobs.prune_if_due(now + ahead) is None
+    assert reader.head().minimum_index == 0
+    now += timedelta(minutes=5)
+    clock.confirm(now + ahead, ALICE, Context(), now + ahead)
+    assert clock.look(now + ahead) is None
+    assert clock.look(now) is None
+    assert clock.look(now + ahead) is not None
+
+
+def test_two_servers_a_little_apart(ledger: Check) -> None:
+    """A minute between their clocks: both go on, and a leap of either is noticed."""
+    for minutes in range(0, 60, 5):
+        for apart in (timedelta(minutes=1), timedelta(0)):
+            assert clock.look(NOON + timedelta(minutes=minutes) + apart) is None
+    assert clock.look(NOON + timedelta(hours=1) + LEAP) is not None
+
+
+@pytest.fixture
+def upgraded(ledger: Check) -> None:
+    """A log with old events whose retention last ran at NOON, by a version that kept no look."""
+    record_events(512, NOON)
+    jobs.prune_if_due(NOON)
+    jobs.cleanup_if_due(NOON)
+    LastLook.objects.all().delete()
+
+
+def test_an_upgrade_by_a_wrong_clock(upgraded: None, ledger: Check) -> None:
+    """The first look ever is 400 days ahead: the last run tells, nothing goes, and no run that was refused counts as one."""
+    ahead = NOON + LEAP
+    assert clock.leap(ahead) == clock.Leap(NOON, ahead)
+    assert jobs.cleanup_if_due(ahead) is None
+    assert jobs.run_cleanup(now=ahead).counts == {}
+    assert jobs.run_prune(ALICE, now=ahead).events == 0
+    assert jobs.prune_if_due(ahead) is None
+    LastLook.objects.all().delete()
+    assert clock.look(ahead) == clock.Leap(NOON, ahead)
+    assert reader.head().minimum_index == 0
+    assert jobs.prune_if_due(NOON + timedelta(days=1)) is not None
+    ledger()
+
+
+def test_the_first_look_is_confirmed(upgraded: None, ledger: Check) -> None:
+    """Switched off for 400 days before the upgrade: an admin says so, even before retention has looked, and it goes on."""
+    back_on = NOON + LEAP
+    clock.confirm(back_on, ALICE, Context(), back_on)
+    event = reader.newest(1)[0]
+    assert (event.action, event.metadata["last_look"]) == ("retention.clock_confirmed", "2026-11-22T12:00:00Z")
+    with pytest.raises(Conflict, match="believed already"):
+        clock.confirm(back_on, ALICE, Context(), back_on)
+    run = jobs.prune_if_due(back_on)
+    assert run is not None
+    assert run.events == 512
+    ledger()
+
+
+def test_an_upgrade_after_a_clock_that_was_ahead(upgraded: None) -> None:
+    """The last run was of a wrong clock that is right again: nobody is asked, and from then on the right one counts."""
+    assert jobs.prune_if_due(NOON - LEAP) is not None
+    assert clock.look(NOON) is not None
+
+
+def test_a_new_log_asks_nobody(admin_client: Client) -> None:
+    """Without a look and without a run, the clock is believed, on pages and by the first run; what is refused changes nothing."""
+    assert "clock right" not in admin_client.get(PAGE).content.decode()
+    with pytest.raises(Conflict, match="nothing to confirm"):
+        clock.confirm(utc_now(), ALICE, Context(), utc_now())
+    assert not LastLook.objects.exists()
+    assert jobs.prune_if_due() is not None
+    assert "clock right" not in admin_client.get(PAGE).content.decode()
+
+
+def test_a_run_without_an_end_is_no_witness(ledger: Check) -> None:
+    """What a killed process left says nothing of a clock that was believed; a leap from the run before it is found."""
+    RetentionRun.objects.create(kind="cleanup", started_at=NOON, finished_at=NOON)
+    RetentionRun.objects.create(kind="audit", started_at=NOON + LEAP)
+    assert clock.look(NOON + LEAP) == clock.Leap(NOON, NOON + LEAP)
 
 
 def test_a_run_in_the_future_does_not_put_off_the_next(ledger: Check) -> None:
@@ -160,6 +281,17 @@ def test_an_admin_confirms_on_the_page(admin_client: Client) -> None:
     assert run is not None
     assert run.events == 512
     assert "retention" not in admin_client.get("/readyz").json()
+
+
+def test_a_confirmation_that_comes_too_late(admin_client: Client) -> None:
+    """The clock was set right, or another admin was first: the page says that there is nothing to confirm, and nothing is recorded."""
+    clock.look(utc_now())
+    size = reader.head().size
+    seen = (utc_now() + LEAP).isoformat()
+    shown = admin_client.post(PAGE + "clock/", {"seen": seen}, follow=True).content.decode()
+    assert "The clock is believed already. There is nothing to confirm." in shown
+    assert "Confirmed." not in shown
+    assert reader.head().size == size
 
 
 def test_no_request_expires_by_a_leap(admin: User, carol: User) -> None:

@@ -4,7 +4,13 @@ A clock that a faulty time source sets a year ahead makes every event look past 
 what is recorded meanwhile carries the wrong time too, so the log itself cannot tell. Therefore the time at which retention last
 looked is kept. It looks every five minutes, and time moves no further than the server was off: from a leap of more than
 `LEAP_MAX` on nothing is removed and nothing that was scheduled takes effect, until the clock is back or an admin says that it is
-right. A clock that goes back moves nothing, since it removes nothing early.
+right. Where no look is kept yet, the last run of retention that succeeded stands for it.
+
+A clock that goes back is followed at once, however far, since that removes nothing early: a clock that was ahead and believed,
+by mistake or by a few days, is asked about again when it leaps once more. The price is that a clock which was far behind for a
+moment, and is right again, is asked about as well; which of the two it was nobody here can know, and waiting loses nothing.
+Of servers on one ledger, whose clocks differ by more than `LEAP_MAX`, the one that is ahead waits, and whoever confirms its
+clock does so until the other one looks.
 """
 
 from __future__ import annotations
@@ -15,11 +21,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from opssentinal.errors import Conflict
 from opssentinal.events.model import Actor, Context, Event, Target, rfc3339
 from opssentinal.ledger.recording import recording
-from opssentinal.retention.models import LastLook
+from opssentinal.retention.models import LastLook, RetentionRun
 from opssentinal.retention.scheduling import SECTION
 from opssentinal.workspace.preferences import SECTIONS
 
@@ -51,19 +58,38 @@ def _day(moment: datetime) -> str:
 
 
 def leap(now: datetime) -> Leap | None:
-    """How far the clock has leapt, if it cannot be believed; None where it can."""
-    last = LastLook.objects.filter(pk=1).first()
-    return None if last is None or now - last.at <= LEAP_MAX else Leap(last.at, now)
+    """How far the clock has leapt, if it cannot be believed; None where it can, and where nothing is known to compare it with."""
+    return _leap(now, LastLook.objects.all())
 
 
 def look(now: datetime) -> Leap | None:
-    """Like `leap`, and keep that the clock said `now` where it can be believed. The first look ever believes what it sees."""
-    found = leap(now)
-    with transaction.atomic():  # a statement on its own would not wait its turn among the writers
-        # Of two that look at once, on two servers, neither may undo the later time.
-        if found is None and not LastLook.objects.filter(pk=1, at__lt=now, at__gte=now - LEAP_MAX).update(at=now):
-            LastLook.objects.get_or_create(pk=1, defaults={"at": now})
+    """Like `leap`, and keep that the clock said `now`, later or earlier than before, where it can be believed."""
+    with transaction.atomic():
+        # Of two that look at once, on two servers, the second compares with what the first has kept.
+        found = _leap(now, LastLook.objects.select_for_update())
+        if found is None:
+            LastLook.objects.update_or_create(pk=1, defaults={"at": now})
+        else:
+            LastLook.objects.get_or_create(pk=1, defaults={"at": found.last_look})
     return found
+
+
+def _leap(now: datetime, looks: QuerySet[LastLook]) -> Leap | None:
+    last = looks.filter(pk=1).first()
+    at = _last_run_at() if last is None else last.at
+    return None if at is None or now - at <= LEAP_MAX else Leap(at, now)
+
+
+def _last_run_at() -> datetime | None:
+    """When the last run that succeeded began, for the first look at a log that a version kept which did not look; None in a new one.
+
+    The cleanup has run every night, whatever the retention, so a run is as old as the server was off, and a night. None is of
+    the clock that is in question: a run looks before it succeeds, so that there is a look from then on. Nothing else would say
+    more. What was recorded, and the tables that were made, since this start carry the clock in question, and from before it a
+    log may have been quiet for months. A log without any run is not a day old, or none has ever come to its end.
+    """
+    run = RetentionRun.objects.filter(finished_at__isnull=False, error="").first()
+    return None if run is None else run.started_at
 
 
 def confirm(seen: datetime, actor: Actor, context: Context, now: datetime) -> None:
@@ -72,9 +98,9 @@ def confirm(seen: datetime, actor: Actor, context: Context, now: datetime) -> No
     Raises Conflict where there is nothing to confirm any more, or the clock has changed once more since it was shown.
     """
     with recording() as record:
-        last = LastLook.objects.select_for_update().filter(pk=1).first()
-        if last is None or now - last.at <= LEAP_MAX:
-            raise Conflict("The clock is believed already.")
+        found = _leap(now, LastLook.objects.select_for_update())
+        if found is None:
+            raise Conflict("The clock is believed already.", hint="There is nothing to confirm.")
         if abs(now - seen) > _ANSWER_WITHIN:
             raise Conflict("The clock has changed since it was shown.", hint="Look at it once more.")
         record(
@@ -84,8 +110,7 @@ def confirm(seen: datetime, actor: Actor, context: Context, now: datetime) -> No
                 actor=actor,
                 context=context,
                 targets=[Target(type="settings", id=SECTION, name=SECTIONS[SECTION])],
-                metadata={"clock": rfc3339(now), "last_look": rfc3339(last.at)},
+                metadata={"clock": rfc3339(now), "last_look": rfc3339(found.last_look)},
             )
         )
-        last.at = now
-        last.save(update_fields=["at"])
+        LastLook.objects.update_or_create(pk=1, defaults={"at": now})

@@ -104,8 +104,8 @@ def confirm_clock(request: HttpRequest) -> HttpResponse:
         return _page(request, status=400)
     try:
         clock.confirm(form.cleaned_data["seen"], request_actor(request), request_context(request), utc_now())
-    except Conflict as error:
-        messages.error(request, str(error))
+    except Conflict as error:  # the clock has been set right meanwhile, or somebody else was first
+        messages.info(request, str(error))
     else:
         messages.success(request, "Confirmed. Retention goes on within five minutes.")
     return redirect("retention:index")
