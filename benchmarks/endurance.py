@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 from xml.etree import ElementTree
@@ -62,7 +61,10 @@ def main() -> None:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", f"--junitxml={report}"]
         status = subprocess.run(
-            [*command, "-o", "junit_logging=system-out", *arguments], env=os.environ | LENGTHS, cwd=REPOSITORY
+            [*command, "-o", "junit_logging=system-out", *arguments],
+            check=False,
+            env=os.environ | LENGTHS,
+            cwd=REPOSITORY,
         ).returncode
         when = f"{time.strftime('%Y-%m-%d')}, {commit}"
         lines = {case.name: case.line(when) for case in read(report.read_text())}
@@ -78,7 +80,10 @@ def read(report: str) -> list[Case]:
     for case in ElementTree.fromstring(report).iter("testcase"):
         name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name', '').split('[')[0]}"
         before = found.get(name, Case(name, 0, 0, 0, 0, 0))
-        said = [int(number) for number in re.findall(r"^(\d+) acknowledged$", case.findtext("system-out") or "", re.M)]
+        said = [
+            int(number)
+            for number in re.findall(r"^(\d+) acknowledged$", case.findtext("system-out") or "", re.MULTILINE)
+        ]
         found[name] = Case(
             name,
             before.cases + 1,
