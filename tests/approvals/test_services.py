@@ -65,6 +65,21 @@ def test_nobody_approves_their_own_request(alice: User, carol: User) -> None:
     assert len(recorded()) == 1
 
 
+def test_asked_for_by_a_clock_that_was_ahead(alice: User, carol: User) -> None:
+    """Nobody grants it, since everybody seems to have been an admin before; it can be rejected. Two clocks may differ a little."""
+    ahead = timezone.now() + timedelta(days=3)
+    approval = ask(alice)
+    Approval.objects.update(requested_at=ahead, expires_at=ahead + services.WAITS)
+    with pytest.raises(Conflict, match="clock was ahead"):
+        services.grant(approval.pk, carol, Context())
+    assert preferences().workspace_name == "OpsSentinal"
+    services.reject(approval.pk, carol, Context())
+    again = ask(alice)
+    Approval.objects.filter(pk=again.pk).update(requested_at=timezone.now() + timedelta(seconds=20))
+    services.grant(again.pk, carol, Context())
+    assert preferences().workspace_name == "Acme"
+
+
 @pytest.mark.parametrize(
     "changed", [{"role": "member"}, {"is_active": False}, {"expires_at": timezone.now() - timedelta(days=1)}]
 )

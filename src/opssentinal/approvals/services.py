@@ -25,6 +25,8 @@ from opssentinal.workspace.preferences import preferences
 from opssentinal.workspace.principals import user_actor
 
 WAITS: Final = timedelta(days=7)
+# As much as the clocks of two servers may differ.
+_CLOCKS_DIFFER_MAX: Final = timedelta(minutes=1)
 EXPIRY_ACTOR: Final = Actor(type="system", id="approvals", name="Expiry of requests")
 
 Record = Callable[[Event], None]
@@ -90,7 +92,8 @@ def grant(pk: int, user: User, context: Context, *, now: datetime | None = None)
     """Approve and carry out. Raises Forbidden for whoever asked and who is no active admin, Conflict where it is too late.
 
     Forbidden too for whoever became an admin, or was given a new way in, only after it was asked for: or who asks could
-    make the approver. Whoever asked must still be an active admin too: the rule is that two of them want it.
+    make the approver. Whoever asked must still be an active admin too: the rule is that two of them want it. Conflict too where it was asked
+    for by a clock that was ahead, which cannot say who was an admin then.
     """
     with recording() as record:
         lock()
@@ -98,6 +101,12 @@ def grant(pk: int, user: User, context: Context, *, now: datetime | None = None)
         approval = _waiting(pk, now)
         _check_decider(approval, user)
         _check_asker(approval)
+        if approval.requested_at - now > _CLOCKS_DIFFER_MAX:
+            # Who is made an admin after it would seem to have been one before.
+            raise Conflict(
+                f"“{approval.title}” was asked for while the server's clock was ahead.",
+                hint="It can be rejected, or withdrawn and asked anew.",
+            )
         if not has_been_admin_since(user, approval.requested_at):
             raise Forbidden(
                 "Your account was made, made an admin or given a new way to sign in after this was asked for.",
