@@ -35,7 +35,7 @@ class Subject:
         for number in range(clients):
             to = deque(ports or (self.server.port,))
             to.rotate(-number)
-            threads.append(Client(number, to, self.key, self.acknowledged, stop, rest_s))
+            threads.append(Client(number, to, self.key, self.acknowledged, stop, rest_s=rest_s))
         for thread in threads:
             thread.start()
         try:

@@ -18,15 +18,21 @@ from tests.server import ServerProcess
 # How many times the server is killed; KILLS in the shell asks for more, as a long run does.
 KILLS = int(os.environ.get("KILLS", "4"))
 HELPER_KILLS = 2 * KILLS
+# Requests that a client sends before it reads the answers.
+_AT_ONCE = 5
 
 
 def test_acknowledged_events_survive(tmp_path: Path) -> None:
-    """The server is killed again and again while clients send; afterwards nothing acknowledged is missing or doubled."""
+    """The server is killed again and again while clients send, one request or several at once over connections that they keep;
+    afterwards nothing acknowledged is missing or doubled."""
     server = ServerProcess(tmp_path / "data")
     with server:
         write, read = server.api_key("events:write"), server.api_key("events:read")
     acknowledged, stop = Acknowledged(), threading.Event()
-    clients = [Client(number, (server.port,), write, acknowledged, stop) for number in range(6)]
+    clients = [
+        Client(number, (server.port,), write, acknowledged, stop, at_once=at_once)
+        for number, at_once in enumerate((1, 1, 1, _AT_ONCE, _AT_ONCE, _AT_ONCE))
+    ]
     chance = random.Random(7)
     server.start()
     for client in clients:
