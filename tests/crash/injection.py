@@ -33,22 +33,26 @@ def require() -> None:
 
 
 def failing(
-    tid: int, calls: str, error: str, when: str, *, follow: bool = False
+    tid: int, calls: str, error: str, when: str, *paths: Path, follow: bool = False
 ) -> AbstractContextManager[Callable[[], int]]:
     """Let system calls of thread `tid` fail with `error`; see `injecting`."""
-    return injecting(tid, calls, f"error={error}", when, follow=follow)
+    return injecting(tid, calls, f"error={error}", when, *paths, follow=follow)
 
 
 @contextmanager
-def injecting(tid: int, calls: str, what: str, when: str, *, follow: bool = False) -> Iterator[Callable[[], int]]:
+def injecting(
+    tid: int, calls: str, what: str, when: str, *paths: Path, follow: bool = False
+) -> Iterator[Callable[[], int]]:
     """Do `what` to system calls of thread `tid` ("error=EIO", "signal=KILL", "delay_enter=500000"), the `when`-th of each name.
 
-    `when` is "3", "2+", "1..5" as in strace. With `follow` all threads of its process, each counting for itself. Begins when
-    strace has hold of it, with a function that tells how many calls it was done to; raises ProcessLookupError where it is gone.
+    `when` is "3", "2+", "1..5" as in strace; with `paths` only calls for these files count. With `follow` all threads of its
+    process, each counting for itself. Begins when strace has hold of it, with a function that tells how many calls it was done
+    to; raises ProcessLookupError where it is gone.
     """
     command = [
         "strace",
         *(["-f"] if follow else []),
+        *_of(paths),
         "-e",
         f"trace={calls}",
         "-e",
@@ -65,7 +69,6 @@ def slowly(calls: str, delay_ms: int, *paths: Path) -> tuple[str, ...]:
     """
     if why_not():
         return ()
-    of_paths = [part for path in paths for part in ("-P", str(path))]
     inject = f"inject={calls}:delay_enter={delay_ms * 1000}"
     return (
         "strace",
@@ -75,12 +78,16 @@ def slowly(calls: str, delay_ms: int, *paths: Path) -> tuple[str, ...]:
         "-qq",
         "-o",
         "/dev/null",
-        *of_paths,
+        *_of(paths),
         "-e",
         f"trace={calls}",
         "-e",
         inject,
     )
+
+
+def _of(paths: tuple[Path, ...]) -> list[str]:
+    return [part for path in paths for part in ("-P", str(path))]
 
 
 @contextmanager

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from opssentinal.query import parse
+from opssentinal.config import Config
+from opssentinal.errors import Unavailable
+from opssentinal.query import Filter, parse
 from opssentinal.search.duckdb import DuckDBStore
 from opssentinal.search.duckdb import store as engine
 from opssentinal.search.interruption import Interruption
+from opssentinal.search.store import Corrupt, GivenUp
+from tests.crash import injection
+from tests.ledger.conftest import commit
+from tests.search.conftest import running
 from tests.search.events import bundle_of, many
 
 _BATCH = 200
@@ -70,4 +79,92 @@ def test_what_settles_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     store.close()
     again = DuckDBStore(tmp_path / "crashed")
     assert again.rows() == again.position == 2 * (_BATCH - 1)
+    again.close()
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+@pytest.mark.usefixtures("ledger")
+def test_a_file_that_cannot_be_written(config: Config, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    """The engine gives up a file that it could not write its log into: it is opened again, not built again, as often as it takes."""
+    injection.require()
+    monkeypatch.setattr(engine, "_CHECKPOINT_ROWS", _BATCH)
+    with running(config) as (back, client):
+        commit(many(10))
+        assert client.extent(Filter()).count == 10
+        before, first = config.search_path.stat().st_ino, back.index.store
+        with injection.failing(os.getpid(), "pwrite64", error, "1+", config.search_path, follow=True) as failed:
+            for seed in (2, 3):
+                commit(many(_BATCH, seed))
+                back.feed.catch_up(10)
+            assert failed()
+        deadline = time.monotonic() + 30
+        while back.feed.catch_up(10) is None:
+            assert time.monotonic() < deadline
+        assert client.extent(Filter()).count == 10 + 2 * _BATCH
+        assert back.index.store is not first
+        assert config.search_path.stat().st_ino == before
+        commit(many(_BATCH, 4))
+        assert client.extent(Filter()).count == 10 + 3 * _BATCH
+    assert not config.search_path.with_name(config.search_path.name + ".wal").exists(), "it could be written"
+
+
+class Meanwhile(Interruption):
+    """Has something happen between two steps of a question."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self._act, self._steps = act, 0
+
+    def check(self) -> None:
+        """See Interruption.check; the first steps are the way into the question."""
+        super().check()
+        self._steps += 1
+        if self._steps == 3:
+            self._act()
+
+
+def test_a_file_that_cannot_be_written_beside_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads when the engine gives the file up hears so, and the process lives on."""
+    injection.require()
+    monkeypatch.setattr(engine, "_SETTLED_ROWS", _BATCH)
+    store = DuckDBStore(tmp_path / "index")
+    store.ingest([bundle_of(many(_BATCH))])
+    failed: list[int] = []
+
+    def fail() -> None:
+        with injection.failing(os.getpid(), "pwrite64", "EIO", "1+", store.path, follow=True) as count:
+            with pytest.raises(GivenUp):
+                store.settle()
+            failed.append(count())
+
+    with pytest.raises(GivenUp):
+        store.page(Filter(), 10, None, "newest", None, Meanwhile(fail))
+    assert failed[0]
+    with pytest.raises(GivenUp):
+        store.rows()
+    store.close()
+    again = DuckDBStore(tmp_path / "index")
+    assert again.rows() == again.position == _BATCH
+    again.close()
+
+
+@pytest.mark.parametrize(("calls", "nth"), [("write", 1), ("write", 9), ("pwrite64", 1), ("pwrite64", 5), ("fsync", 6)])
+def test_a_rewrite_that_fails_can_be_made_again(tmp_path: Path, calls: str, nth: int) -> None:
+    """Nothing of the new file stands in the way of the next, whether or not the one in use has to be opened again first."""
+    injection.require()
+    made = [tmp_path / "made", tmp_path / "made.wal"]
+    store = DuckDBStore(tmp_path / "index")
+    store.ingest([bundle_of(many(_BATCH))])
+    store.forget(_BATCH // 2)
+    with injection.failing(os.getpid(), calls, "EIO", str(nth), *made, follow=True) as failed:
+        with pytest.raises((Unavailable, Corrupt)) as told:
+            store.rewrite(made[0])
+        assert failed() == 1
+    if not isinstance(told.value, Unavailable) or isinstance(told.value, GivenUp):
+        store.close()
+        store = DuckDBStore(tmp_path / "index")
+    store.rewrite(made[0])
+    store.close()
+    again = DuckDBStore(made[0])
+    assert (again.rows(), again.position, again.is_clean) == (_BATCH // 2, _BATCH, True)
     again.close()

@@ -22,7 +22,7 @@ from opssentinal.ledger import held, reader
 from opssentinal.ledger.bundle import Bundle
 from opssentinal.search.index import Index, Opener, remove
 from opssentinal.search.interruption import Interruption
-from opssentinal.search.store import Corrupt, SearchStore
+from opssentinal.search.store import Corrupt, GivenUp, SearchStore
 
 # Events gather this long before they are brought, unless a question waits: a batch costs the same for 1 or 2,000.
 GATHER_S = 0.3
@@ -47,6 +47,8 @@ REBUILDING_EVENTS = 50_000
 # moment this often.
 _HOLD_BACK_EVERY_S = 30.0
 _HOLD_BACK_S = 0.2
+# Questions fail soon where the engine has given the file up; those that do not end with the store.
+_LET_GO_S = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -194,6 +196,8 @@ class Feed:
                 _log.warning("Search cannot be fed: %s", error, exc_info=not isinstance(error, Unavailable))
                 self.error = str(error) or type(error).__name__
                 connection.close()
+                if isinstance(error, GivenUp):
+                    self._index.close(_LET_GO_S)
                 pause_s = backoff.next_s()
             self._rest(ticket, pause_s)
         with suppress(OpsSentinalError, Corrupt):  # what waits is brought again by the next start

@@ -110,12 +110,18 @@ class Index:
                 self._is_exchanging = False
                 self._changed.notify_all()
 
-    def close(self) -> None:
-        """Close the store; questions under way end."""
+    def close(self, patience_s: float = 0.0) -> None:
+        """Close the store; questions still under way after `patience_s` end. `open` opens it again."""
         with self._changed:
-            if self._store is not None:
-                self._store.close()
-                self._store = None
+            self._is_exchanging = True
+            try:
+                self._changed.wait_for(lambda: self._readers == 0, timeout=patience_s)
+                if self._store is not None:
+                    self._store.close()
+                    self._store = None
+            finally:
+                self._is_exchanging = False
+                self._changed.notify_all()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

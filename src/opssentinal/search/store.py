@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from opssentinal.errors import Unavailable
 from opssentinal.ledger.bundle import Bundle
 from opssentinal.query import Filter
 from opssentinal.search.answers import (
@@ -28,6 +29,10 @@ Read = Callable[[int, int], Generator[Bundle]]
 
 class Corrupt(Exception):
     """The store's file is damaged, of another layout or of another ledger. The only cure is to build it again."""
+
+
+class GivenUp(Unavailable):
+    """After an error in writing, the engine does nothing more with the file, which is as it was: it has to be opened again."""
 
 
 class SearchStore(Protocol):
@@ -61,7 +66,8 @@ class SearchStore(Protocol):
     second with `Unavailable(code="cancelled")` or `Unavailable(code="query_timeout")`; the store is as before.
 
     **Errors.** InvalidQuery: unknown facet field or zone, limits out of range. NotFound: no such event. Unavailable: the
-    engine is out of memory or disk, or busy elsewhere; trying again may help. Corrupt, from any method: rebuild.
+    engine is out of memory or disk, or busy elsewhere; trying again may help. GivenUp, which is Unavailable too: close the store and
+    open it again. Corrupt, from any method: rebuild.
     """
 
     @property

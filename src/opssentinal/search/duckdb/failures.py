@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from opssentinal.errors import Unavailable
-from opssentinal.search.store import Corrupt
+from opssentinal.search.store import Corrupt, GivenUp
 
 # What these say of the file cannot be true of a good one. An IOException may also be a full disk, so it is read.
 _DAMAGE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException, duckdb.CatalogException)
@@ -33,9 +33,11 @@ def ours(error: duckdb.Error, *, opening: bool = False) -> Exception:
             hint="Narrow the time range, or raise OPSSENTINAL_SEARCH_MEMORY_MB.",
             code="out_of_memory",
         )
+    # A checkpoint that failed, or whatever is asked after one; its reason stands in the same text.
+    kind = GivenUp if "has been invalidated" in text else Unavailable
     if "no space left" in text:
-        return Unavailable("The disk of the search index is full.", code="disk_full")
+        return kind("The disk of the search index is full.", code="disk_full")
     damaged = isinstance(error, _DAMAGE) or any(word in text for word in _DAMAGE_WORDS)
     if damaged or (opening and isinstance(error, duckdb.IOException | duckdb.BinderException)):
         return Corrupt(str(error))
-    return Unavailable(f"The search engine failed: {error}")
+    return kind(f"The search engine failed: {error}")

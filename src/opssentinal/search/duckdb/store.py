@@ -359,9 +359,7 @@ class DuckDBStore:
         except BaseException as error:
             self._taken = self._reached
             self._kept_rows = self._kept_bytes = 0
-            # There is none any more where a COMMIT failed.
-            with suppress(duckdb.TransactionException):
-                self._connection.execute("ROLLBACK")
+            _roll_back(self._connection)
             if isinstance(error, duckdb.Error):
                 raise ours(error) from error
             raise
@@ -375,14 +373,25 @@ class DuckDBStore:
     def _reading(self, stop: Interruption) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor of its own inside one transaction, so that all answers are of one moment."""
         try:
-            with self._connection.cursor() as cursor, stop.working(cursor.interrupt):
-                cursor.execute(f"USE {_CATALOG}")
-                cursor.execute("BEGIN")
-                yield cursor
+            with self._connection.cursor() as cursor:
+                try:
+                    with stop.working(cursor.interrupt):
+                        cursor.execute(f"USE {_CATALOG}")
+                        cursor.execute("BEGIN")
+                        yield cursor
+                finally:
+                    # The engine ends the process where a transaction is closed whose file it has given up.
+                    _roll_back(cursor)
         except duckdb.InterruptException as error:
             raise stop.error() from error
         except duckdb.Error as error:
             raise ours(error) from error
+
+
+def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """End a transaction. There is none any more where a COMMIT failed, or where the engine has given the file up."""
+    with suppress(duckdb.Error):
+        connection.execute("ROLLBACK")
 
 
 def _wal(path: Path) -> Path:
