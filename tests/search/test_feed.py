@@ -23,6 +23,7 @@ from opssentinal.search.duckdb import store as engine
 from opssentinal.search.feed import Feed
 from opssentinal.search.index import Index
 from opssentinal.search.interruption import Interruption
+from opssentinal.search.store import Corrupt
 from tests.ledger.conftest import NOW_US, commit, reset_head
 from tests.search.conftest import running
 from tests.search.events import bundle_of, event, many, newest_first
@@ -344,3 +345,24 @@ def test_the_file_is_written_when_nothing_new_comes(config: Config, monkeypatch:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         equals_ledger(client)
+
+
+def test_an_index_that_is_lost_beside_a_question_is_not_taken_for_a_whole_one(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question that has waited until search had everything meets an empty file: it says so."""
+    indexed(config, many(10))
+    with running(config) as (back, client):
+        catch_up = back.feed.catch_up
+
+        def caught_up_and_lost(timeout_s: float) -> int | None:
+            reached = catch_up(timeout_s)
+            back.feed.stop()  # so that nothing fills it again
+            back.index.discard(Corrupt("lost"))
+            return reached
+
+        monkeypatch.setattr(back.feed, "catch_up", caught_up_and_lost)
+        page = client.page(Filter())
+        assert (page.events, page.complete) == ([], False)
+        with pytest.raises(Unavailable, match="does not reach so far"):
+            client.extent(Filter())

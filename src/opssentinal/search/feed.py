@@ -71,6 +71,8 @@ class Feed:
         self._asked = 0
         self._asked_at = 0.0
         self._served = 0
+        # The index's position at the end of the last turn that went well.
+        self._reached = 0
         self._stopping = False
         self._verified: SearchStore | None = None
         self._forgotten: tuple[SearchStore, int, int] | None = None
@@ -109,10 +111,11 @@ class Feed:
         """Whether a second index is being built."""
         return self._reindexing.locked()
 
-    def catch_up(self, timeout_s: float) -> bool:
-        """Bring everything that is in the ledger by now; return whether the index has it all.
+    def catch_up(self, timeout_s: float) -> int | None:
+        """Bring everything that is in the ledger by now; return the position of an index that has it all, None where it has not.
 
-        Does not wait while the index is being rebuilt or cannot be fed, and at most `timeout_s`.
+        Does not wait while the index is being rebuilt or cannot be fed, and at most `timeout_s`. Afterwards it may be exchanged
+        for one that lacks the last events, or begun anew, at any moment: who reads compares the position.
         """
         with self._changed:
             self._asked += 1
@@ -122,7 +125,8 @@ class Feed:
             done = self._changed.wait_for(
                 lambda: self._served >= ticket or self.is_rebuilding or self._stopping, timeout=timeout_s
             )
-            return done and self._served >= ticket and not self.is_rebuilding and self.error is None
+            has_all = done and self._served >= ticket and not self.is_rebuilding and self.error is None
+            return self._reached if has_all else None
 
     def reindex(self, progress: Callable[[int, int], None], stop: Interruption) -> None:
         """Build a second index from the whole ledger, then exchange the two. Questions are answered meanwhile.
@@ -183,6 +187,7 @@ class Feed:
                 if self._damage is not None:
                     raise self._damage
                 self._follow()
+                self._reached = self._index.store.position
                 if self._index.store.taken > self._index.store.position:
                     pause_s = GATHER_FAST_S
                 self.error = None

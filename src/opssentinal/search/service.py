@@ -196,9 +196,11 @@ class SearchService:
                 return self._runner.poke(question.task)
             case wire.ReindexQuestion():
                 return self._feed.reindex(progress, stop)
-        is_complete = self._feed.catch_up(min(self._timeout_s, 10.0))
+        reached = self._feed.catch_up(min(self._timeout_s, 10.0))
         stop.check()
         with self._index.reading() as store:
+            # It may be another store by now, which lacks some of what that one had.
+            is_complete = reached is not None and store.position >= reached
             if not isinstance(question, _TELLS) and not _reaches(store, question, is_complete):
                 # A page can say that it is not complete; a count or a file that lacks events looks like a whole one.
                 raise Unavailable("The search index does not reach so far yet.", code="rebuilding")
