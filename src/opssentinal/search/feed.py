@@ -20,7 +20,7 @@ from opssentinal.errors import OpsSentinalError, Unavailable
 from opssentinal.followers.backoff import Backoff
 from opssentinal.ledger import held, reader
 from opssentinal.ledger.bundle import Bundle
-from opssentinal.search.index import Index, Opener, remove
+from opssentinal.search.index import Index, Opener, is_whole, remove
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt, GivenUp, SearchStore
 
@@ -131,27 +131,37 @@ class Feed:
     def reindex(self, progress: Callable[[int, int], None], stop: Interruption) -> None:
         """Build a second index from the whole ledger, then exchange the two. Questions are answered meanwhile.
 
-        `progress` gets the events done and all there are. Raises Unavailable where one is being built already.
+        `progress` gets the events done and all there are. Raises Unavailable where one is being built already, or the new one
+        cannot be written: then the one in use stays.
         """
         if not self._reindexing.acquire(blocking=False):
             raise Unavailable("The search index is being built again already.", code="reindexing")
         made = self._beside("reindex")
         try:
-            remove(made)
-            store = self._opener(made)
-            try:
-                with closing(_bring_all(store)) as positions:
-                    for position in positions:
-                        stop.check()
-                        progress(position, max(position, reader.head().size))
-                store.ingest([])
-            finally:
-                store.close()
+            self._fill(made, progress, stop)
             self._adopt(made, stop)
+        except (Corrupt, OSError) as error:  # of the new file: nothing is wrong with the one in use
+            raise _unwritten(str(error)) from error
         finally:
-            remove(made)
+            with suppress(OSError):  # what is left of it is removed by the next start, and before the next one is built
+                remove(made)
             self._reindexing.release()
             connection.close()
+
+    def _fill(self, made: Path, progress: Callable[[int, int], None], stop: Interruption) -> None:
+        """Bring the whole ledger into a new file, and close it."""
+        remove(made)
+        store = self._opener(made)
+        try:
+            with closing(_bring_all(store)) as positions:
+                for position in positions:
+                    stop.check()
+                    progress(position, max(position, reader.head().size))
+            store.ingest([])
+        finally:
+            store.close()
+        if not is_whole(made):
+            raise _unwritten("its log could not be written into it.")
 
     def _beside(self, name: str) -> Path:
         return self._index.path.with_name(f"{self._index.path.name}.{name}")
@@ -299,6 +309,13 @@ class Feed:
                 if is_over and self._new is new:
                     self._new = None
                     self._changed.notify_all()
+
+
+def _unwritten(reason: str) -> Unavailable:
+    return Unavailable(
+        f"The new index could not be written: {reason}",
+        hint="The one in use is as it was. Look at the disk, and try again.",
+    )
 
 
 def _bring_all(store: SearchStore) -> Generator[int]:

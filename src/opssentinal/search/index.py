@@ -140,5 +140,10 @@ def remove(path: Path) -> None:
     shutil.rmtree(path.with_name(path.name + ".tmp"), ignore_errors=True)
 
 
+def is_whole(path: Path) -> bool:
+    """Whether an index file that was closed needs nothing beside it. Where closing could not write its log into it, it does."""
+    return not _log_of(path).exists()
+
+
 def _log_of(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
