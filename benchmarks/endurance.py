@@ -28,6 +28,7 @@ LENGTHS: Final = {
     "SEARCH_EVENTS": "1000000",
     "STARTS": "all",
     "EXPORTS": "all",
+    "INDEX": "all",
     "OPENAPI_PHASES": "examples,coverage,fuzzing,stateful",
     "OPENAPI_EXAMPLES": "100",
     "INGEST_EXAMPLES": "50000",
