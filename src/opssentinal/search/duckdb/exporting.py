@@ -33,8 +33,8 @@ from opssentinal.search.duckdb.export_rows import (
 )  # fmt: skip
 from opssentinal.search.interruption import Interruption
 
-# Of 200,000 the engine holds 120 MB more, and is a twentieth faster.
-_PORTION_ROWS: Final = 100_000
+# Of 100,000 the engine holds 80 MB more, of 200,000 another 120, and is hardly faster.
+_PORTION_ROWS: Final = 50_000
 # As much as a pipe holds where the system allows it; what is in hand at once.
 _PIPE_BYTES: Final = 1 << 20
 _SYNC_BYTES: Final = 64 << 20
