@@ -55,7 +55,7 @@ class Case(NamedTuple):
 def main() -> None:
     """Run what is asked for, two files at a time, and put it into the record; the exit status is that of the tests."""
     arguments = sys.argv[1:]
-    if all(argument.startswith("-") for argument in arguments):
+    if not any(argument.startswith("tests") for argument in arguments):
         arguments += SUITES
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, capture_output=True, text=True, check=True
