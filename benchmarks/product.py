@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tests.server import ServerProcess
@@ -134,14 +135,21 @@ def found_at_once(server: ServerProcess, write: str, read: str) -> list[Row]:
 def pages(server: ServerProcess, token: str, corpus: Corpus) -> list[Row]:
     """The first page of each kind of filter, the page ten thousand, and the page's facets and histogram."""
     rows = []
+    # The log is filled in order of time: while it is small, its last week is not the one that ends now.
+    [last] = server.api("/api/v1/events?source=bench&limit=1", token)["data"]
+    week = {"from": f"{datetime.fromisoformat(last['occurred_at']) - timedelta(days=7):%Y-%m-%dT%H:%M:%SZ}"}
     for query in queries(corpus):
-        path = "/api/v1/events?" + urllib.parse.urlencode({"limit": "50"} | query.parameters)
+        parameters = {"limit": "50"} | query.parameters | (week if "7 days" in query.name else {})
+        path = f"/api/v1/events?{urllib.parse.urlencode(parameters)}"
         took = timed(lambda path=path: server.api(path, token))
         name = query.name
         goal = "≤ 150 ms" if "7 days" in name else "≤ 1,500 ms" if "text" in name else "≤ 40 ms, p99 ≤ 120 ms"
         rows.append(Row(f"first page, {name}", took.p50, "ms", goal, f"worst {took.p99:.0f}"))
     fields = "&".join(f"field={field}" for field in FACETS)
-    for name, window, goal in (("7 days", "&from=7d", "≤ 120 ms"), ("all time", "", "≤ 700 ms")):
+    for name, window, goal in (
+        ("7 days", f"&{urllib.parse.urlencode(week)}", "≤ 120 ms"),
+        ("all time", "", "≤ 700 ms"),
+    ):
 
         def count(window: str = window) -> None:
             server.api(f"/api/v1/events/facets?{fields}{window}", token)

@@ -14,7 +14,10 @@ WEEK = "created_at > now() - interval '7 days'"
 
 
 class Query(NamedTuple):
-    """A filter as parameters of the API, and as a condition on PostgreSQL's table with its values; no condition: not asked there."""
+    """A filter as parameters of the API, and as a condition on PostgreSQL's table with its values; no condition: not asked there.
+
+    Of "7 days", whoever asks adds which.
+    """
 
     name: str
     parameters: dict[str, str]
@@ -62,7 +65,7 @@ def queries(corpus: Corpus) -> list[Query]:
     text = ("details::text ILIKE %s", (f"%{said}%",))
     return [
         *page,
-        Query("free text, 7 days", {"q": f'"{said}"', "from": "7d"}, f"{text[0]} AND {WEEK}", text[1]),
+        Query("free text, 7 days", {"q": f'"{said}"'}, f"{text[0]} AND {WEEK}", text[1]),
         Query("free text, all time", {"q": f'"{said}"'}, *text),
         Query("absent text, all time", {"q": "qqqzzz"}),
     ]
