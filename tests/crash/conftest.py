@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from tests.crash.checks import check_everything
 from tests.crash.clients import Acknowledged, Client
 from tests.server import ServerProcess
+
+_PATIENCE_S = 90
 
 
 class Subject:
@@ -25,6 +30,20 @@ class Subject:
     def check(self) -> dict[int, dict[str, object]]:
         """See check_everything."""
         return check_everything(self.server, self.key, self.acknowledged)
+
+    def export(self, action: str) -> dict[str, Any]:
+        """Ask for a CSV file of all events with this action; return how it ended."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        body = json.dumps({"format": "csv", "filter": {"action": action}}).encode()
+        status, answer = self.server.request("POST", "/api/v1/exports", body, headers)
+        assert status == 202, answer
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            made: dict[str, Any] = self.server.api(f"/api/v1/exports/{json.loads(answer)['id']}", self.key)
+            if made["status"] not in ("queued", "running"):
+                return made
+            assert time.monotonic() < deadline, made
+            time.sleep(0.05)
 
     @contextmanager
     def load(self, clients: int = 4, *ports: int, rest_s: float = 0) -> Iterator[None]:

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import time
 from itertools import count
 from typing import Any
 
@@ -16,7 +15,6 @@ import pytest
 from tests.crash import injection
 from tests.crash.checks import recorded
 from tests.crash.conftest import Subject
-from tests.server import ServerProcess
 
 # Every write, fsync and rename; of the calls of the database every so many-th, and all of them with EXPORTS=all in the shell.
 STEP = 1 if os.environ.get("EXPORTS") == "all" else 7
@@ -24,7 +22,6 @@ ROWS = 1_500
 _TEXT = "a line of text, and “quotes” about it\n" * 50
 # Why there is no file, where it is not the file itself: the engine's pipe, or the row.
 _OTHER_REASONS = ("The disk of the search index is full.", "The database could not be written while the file was made.")
-_PATIENCE_S = 90
 _CALLS_MAX = 200
 
 
@@ -58,7 +55,7 @@ def test_each_call_fails_in_turn(filled: Subject, calls: str, error: str, least:
         back = filled.server.back()
         assert back is not None
         with injection.failing(back, calls, error, str(nth), follow=True) as failed:
-            made = _export(filled.server, filled.key)
+            made = filled.export("export.tested")
             happened = failed()
         ends.append(_check(filled, made))
         if not happened:
@@ -90,21 +87,6 @@ def test_what_was_recorded_of_them(filled: Subject) -> None:
     assert len(told) == len(created)
     assert told == {row["id"]: "success" if row["status"] == "ready" else "failure" for row in rows}
     filled.check()
-
-
-def _export(server: ServerProcess, key: str) -> dict[str, Any]:
-    """Ask for an export; return how it ended."""
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    body = json.dumps({"format": "csv", "filter": {"action": "export.tested"}}).encode()
-    status, answer = server.request("POST", "/api/v1/exports", body, headers)
-    assert status == 202, answer
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        made: dict[str, Any] = server.api(f"/api/v1/exports/{json.loads(answer)['id']}", key)
-        if made["status"] not in ("queued", "running"):
-            return made
-        assert time.monotonic() < deadline, made
-        time.sleep(0.05)
 
 
 def _check(subject: Subject, made: dict[str, Any]) -> str:
