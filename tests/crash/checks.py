@@ -33,7 +33,7 @@ def _without_views(events: dict[int, dict[str, object]]) -> dict[int, dict[str, 
 
 def recorded(server: ServerProcess) -> dict[int, dict[str, object]]:
     """Every event as `opssentinal tail` reads it from the ledger, by seq; they must be gapless, and none twice."""
-    lines = server.command("tail", "--limit", "1000000", "--json").stdout.splitlines()
+    lines = server.command("tail", "--limit", "100000000", "--json").stdout.splitlines()
     events = {event["seq"]: event for event in map(json.loads, lines)}
     assert sorted(events) == list(range(len(lines)))
     return events
