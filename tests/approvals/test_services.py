@@ -80,6 +80,19 @@ def test_asked_for_by_a_clock_that_was_ahead(alice: User, carol: User) -> None:
     assert preferences().workspace_name == "Acme"
 
 
+def test_what_a_clock_that_was_ahead_asked_for_ends(alice: User) -> None:
+    """Before that time has come, after which whoever became an admin meanwhile would seem to have been one before."""
+    approval = ask(alice)
+    ahead = timezone.now() + timedelta(days=3)
+    Approval.objects.update(requested_at=ahead, expires_at=ahead + services.WAITS)
+    assert services.expire_overdue() == 1
+    mallory = User.objects.create_user("mallory@example.com", PASSWORD, role="admin")
+    with pytest.raises(Conflict, match="expired"):
+        services.grant(approval.pk, mallory, Context(), now=ahead + timedelta(minutes=2))
+    (event,) = recorded("approval.cancelled")
+    assert event.metadata["reason"] == "clock_was_ahead"
+
+
 @pytest.mark.parametrize(
     "changed", [{"role": "member"}, {"is_active": False}, {"expires_at": timezone.now() - timedelta(days=1)}]
 )

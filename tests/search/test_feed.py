@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,7 @@ from opssentinal.search.feed import Feed
 from opssentinal.search.index import Index
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt
+from tests.crash import injection
 from tests.ledger.conftest import NOW_US, commit, reset_head
 from tests.search.conftest import running
 from tests.search.events import bundle_of, event, many, newest_first
@@ -152,6 +154,58 @@ def test_pruned_events_are_forgotten(config: Config) -> None:
         assert client.extent(Filter()).count == 100
         equals_ledger(client)
     assert secret.encode() not in config.search_path.read_bytes()
+
+
+@pytest.mark.parametrize(("calls", "error"), [("pwrite64", "ENOSPC"), ("pwrite64", "EIO"), ("fsync,fdatasync", "EIO")])
+def test_a_rewrite_that_fails_leaves_the_index_in_use(
+    config: Config, monkeypatch: pytest.MonkeyPatch, calls: str, error: str
+) -> None:
+    """Answers go on being whole and the file stays; the bytes of forgotten events go once there is room for a second file."""
+    injection.require()
+    commit([event(n) for n in range(512)], NOW_US)
+    commit(many(40), NOW_US + 10_000_000)
+    with running(config) as (back, client):
+        assert back.feed.catch_up(30)
+        inode = config.search_path.stat().st_ino
+        made = config.search_path.with_name(config.search_path.name + ".rewritten")
+        with injection.failing(
+            os.getpid(), calls, error, "1+", made, made.with_name(made.name + ".wal"), follow=True
+        ) as failed:
+            prune(NOW_US + 1)
+            _until(lambda: failed() > 0)
+            _until(lambda: back.feed.error is None)
+            for _ in range(3):
+                page = client.page(Filter())
+                assert page.complete
+                assert page.events == newest_first(in_ledger())
+            assert config.search_path.stat().st_ino == inode
+        monkeypatch.setattr(back.feed, "_rewrite_at", 0.0)
+        _until(lambda: config.search_path.stat().st_ino != inode)
+        assert client.page(Filter()).complete
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_nobody_waits_for_an_index_that_cannot_be_fed(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question is answered at once from what is there, and the answer says that it may lack some."""
+    commit(many(5), NOW_US)
+    with running(config) as (back, client):
+        assert back.feed.catch_up(30)
+
+        def fail() -> None:
+            raise Unavailable("The disk of the search index is full.", code="disk_full")
+
+        monkeypatch.setattr(back.feed, "_follow", fail)
+        started = time.monotonic()
+        pages = [client.page(Filter()) for _ in range(5)]
+        assert time.monotonic() - started < 8
+        assert not any(page.complete for page in pages)
+        assert all(len(page.events) == 5 for page in pages)
 
 
 def test_reindex_builds_the_same_again(config: Config) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from opssentinal.approvals.models import Approval
@@ -144,9 +144,9 @@ def withdraw(pk: int, user: User, context: Context, *, now: datetime | None = No
 
 
 def expire_overdue(now: datetime | None = None) -> int:
-    """End the requests that waited too long, each with its event; return how many."""
+    """End the requests that waited too long, or were asked for by a clock that was ahead, each with its event; return how many."""
     now = now or timezone.now()
-    if not Approval.objects.filter(state=Approval.State.WAITING, expires_at__lte=now).exists():
+    if not Approval.objects.filter(_overdue(now)).exists():
         return 0
     with recording() as record:
         lock()
@@ -208,11 +208,18 @@ def _decide(approval: Approval, state: Approval.State, user: User | None, now: d
     approval.save(update_fields=["state", "decided_by", "decided_at"])
 
 
+def _overdue(now: datetime) -> Q:
+    """Those that waited too long; and those of a clock that was ahead, before it has caught up and they look like any other."""
+    ended = Q(expires_at__lte=now) | Q(requested_at__gt=now + _CLOCKS_DIFFER_MAX)
+    return Q(state=Approval.State.WAITING) & ended
+
+
 def _expire(record: Record, requests: QuerySet[Approval], now: datetime) -> int:
-    overdue = list(requests.filter(state=Approval.State.WAITING, expires_at__lte=now))
+    overdue = list(requests.filter(_overdue(now)))
     for approval in overdue:
         _decide(approval, Approval.State.EXPIRED, None, now)
-        record(_event("approval.cancelled", approval, EXPIRY_ACTOR, Context(), {"reason": "expired"}))
+        reason = "expired" if approval.expires_at <= now else "clock_was_ahead"
+        record(_event("approval.cancelled", approval, EXPIRY_ACTOR, Context(), {"reason": reason}))
     return len(overdue)
 
 

@@ -47,6 +47,8 @@ REBUILDING_EVENTS = 50_000
 # moment this often.
 _HOLD_BACK_EVERY_S = 30.0
 _HOLD_BACK_S = 0.2
+# A second file that could not be written is tried again after this.
+REWRITE_AGAIN_S = 300.0
 # Questions fail soon where the engine has given the file up; those that do not end with the store.
 _LET_GO_S = 2.0
 
@@ -78,6 +80,7 @@ class Feed:
         self._forgotten: tuple[SearchStore, int, int] | None = None
         self._new: _NewFile | None = None
         self._hold_back_at = 0.0
+        self._rewrite_at = 0.0
         self._brought_at = 0.0
         self._reindexing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="search-feed", daemon=True)
@@ -123,7 +126,8 @@ class Feed:
             ticket = self._asked
             self._changed.notify_all()
             done = self._changed.wait_for(
-                lambda: self._served >= ticket or self.is_rebuilding or self._stopping, timeout=timeout_s
+                lambda: self._served >= ticket or self.is_rebuilding or self.error is not None or self._stopping,
+                timeout=timeout_s,
             )
             has_all = done and self._served >= ticket and not self.is_rebuilding and self.error is None
             return self._reached if has_all else None
@@ -200,7 +204,7 @@ class Feed:
                 self._reached = self._index.store.position
                 if self._index.store.taken > self._index.store.position:
                     pause_s = GATHER_FAST_S
-                self.error = None
+                self._tell(None)
                 backoff.reset()
             except Corrupt as reason:
                 self._throw_away(reason)
@@ -209,7 +213,7 @@ class Feed:
                 # Whatever it is, it is not lost: it is in the status, answers say that they are incomplete, and the next
                 # turn tries again.
                 _log.warning("Search cannot be fed: %s", error, exc_info=not isinstance(error, Unavailable))
-                self.error = str(error) or type(error).__name__
+                self._tell(str(error) or type(error).__name__)
                 connection.close()
                 if isinstance(error, GivenUp):
                     self._index.close(_LET_GO_S)
@@ -218,6 +222,12 @@ class Feed:
         with suppress(OpsSentinalError, Corrupt):  # what waits is brought again by the next start
             self._index.store.ingest([])
         connection.close()
+
+    def _tell(self, error: str | None) -> None:
+        """Say why the index cannot be fed, or that it can."""
+        with self._changed:
+            self.error = error
+            self._changed.notify_all()
 
     def _rest(self, served: int, pause_s: float) -> None:
         """Tell who waits that its turn has been, then wait for the next: a question, or time."""
@@ -233,8 +243,8 @@ class Feed:
             self._index.discard(reason)
         except (OpsSentinalError, OSError, Corrupt) as error:
             _log.error("The search index cannot be begun anew: %s", error)
+            self._tell(str(error) or type(error).__name__)
             with self._changed:
-                self.error = str(error)
                 self._changed.wait_for(lambda: self._stopping, timeout=1.0)
 
     def _follow(self) -> None:
@@ -267,7 +277,7 @@ class Feed:
             with self._changed:
                 self.is_rebuilding = False
                 self._changed.notify_all()
-        if not store.is_clean and self._new is None:
+        if not store.is_clean and self._new is None and time.monotonic() >= self._rewrite_at:
             self._rewrite(store)
         elif time.monotonic() - self._brought_at > SETTLES_AFTER_S:
             store.settle()
@@ -282,10 +292,21 @@ class Feed:
             self._forgotten = state
 
     def _rewrite(self, store: SearchStore) -> None:
-        """Write a file without the bytes of forgotten events."""
+        """Write a file without the bytes of forgotten events. Where it cannot be written the one in use stays, until a later turn."""
         made = self._beside("rewritten")
-        remove(made)
-        store.rewrite(made)
+        try:
+            remove(made)
+            store.rewrite(made)
+        except (Corrupt, Unavailable, OSError) as error:
+            if isinstance(error, Corrupt) and "fsync" not in str(error):
+                raise  # what was read
+            _log.warning("The bytes of forgotten events stay in the search index for now: %s", error)
+            self._rewrite_at = time.monotonic() + REWRITE_AGAIN_S
+            with suppress(OSError):
+                remove(made)
+            if isinstance(error, Corrupt | GivenUp):
+                raise GivenUp(str(error)) from error
+            return
         with self._changed:
             if self._new is None:
                 self._new = _NewFile(made)

@@ -140,6 +140,8 @@ class SearchService:
             reply = wire.failure_of(
                 Unavailable("The search index is damaged and is being built again.", code="rebuilding")
             )
+        except ConnectionError:
+            raise
         except Exception as error:  # noqa: BLE001
             _log.exception("A question could not be answered.")
             reply = wire.failure_of(Unavailable(f"Search failed: {type(error).__name__}."))
