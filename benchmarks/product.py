@@ -90,7 +90,7 @@ def batches(server: ServerProcess, token: str, bodies: Iterable[Body], count: in
         searchable_s = time.monotonic() - started
     note = " + ".join(f"{each:.0f}" for each in max(most, key=sum))
     return [
-        Row(f"batches of {batch:,}, durable", count / durable_s, "/s", "≥ 50,000/s, ≥ 2 ×"),
+        Row(f"batches of {batch:,}, durable", count / durable_s, "/s", "≥ 50,000/s, ≥ 2 ×", f"{count:,} events"),
         Row(f"batches of {batch:,}, searchable", count / searchable_s, "/s", "≥ 50,000/s"),
         Row(f"resident memory, batches of {batch:,}", max(map(sum, most)), "MB", "≤ 1,000 MB", note),
     ]

@@ -49,7 +49,9 @@ def test_acknowledged_events_survive(tmp_path: Path) -> None:
             client.join()
     try:
         assert len(acknowledged.seqs) > 200
-        check_everything(server, read, acknowledged)
+        events = check_everything(server, read, acknowledged)
+        actors = {event["actor"]["id"] for event in events.values() if event["action"] == "load.tested"}  # type: ignore[index]
+        assert actors == {str(number) for number in range(len(clients))}
     finally:
         server.stop()
 
