@@ -173,21 +173,44 @@ def _portions(cursor: duckdb.DuckDBPyConnection, condition: Condition) -> Iterat
     [(first, last, count)] = cursor.execute(
         f"SELECT min(occurred_us), max(occurred_us), count(*) FROM event WHERE {condition.sql}", condition.parameters
     ).fetchall()
-    if count <= _PORTION_ROWS:
-        if count:
-            yield ""
-        return
+    if count > _PORTION_ROWS:
+        yield from _cut(cursor, condition, first, last)
+    elif count:
+        yield ""
+
+
+def _cut(cursor: duckdb.DuckDBPyConnection, condition: Condition, first: int, last: int) -> Iterator[str]:
+    """The portions of the events from `first` to `last`, both of which are times of events.
+
+    None has more than twice _PORTION_ROWS, but for events of one and the same microsecond, which stay together. Spans of
+    equal length need not hold equally much: one event of 1970 leaves all those of today in one span, so a span that
+    holds too much is cut in its turn, from its own first event to its own last.
+    """
     step = max((last - first) // 10_000, 1)
     spans = cursor.execute(
-        f"SELECT (occurred_us - {first}) // {step} AS span, count(*) FROM event WHERE {condition.sql} GROUP BY 1 ORDER BY 1 DESC",
+        f"SELECT (occurred_us - {first}) // {step} AS span, count(*), min(occurred_us), max(occurred_us) "
+        f"FROM event WHERE {condition.sql}{_between(first, last)} GROUP BY 1 ORDER BY 1 DESC",
         condition.parameters,
     ).fetchall()
-    upper, gathered = last + 1, 0
-    for span, rows in spans:
+    oldest, newest, gathered = last, last, 0
+    for _, rows, from_us, to_us in spans:
+        if gathered and gathered + rows > 2 * _PORTION_ROWS:
+            yield _between(oldest, newest)
+            gathered = 0
+        if not gathered:
+            newest = to_us
+        oldest = from_us
         gathered += rows
-        lower = first + span * step
-        if gathered >= _PORTION_ROWS:
-            yield f" AND occurred_us >= {lower} AND occurred_us < {upper}"
-            upper, gathered = lower, 0
+        if gathered > 2 * _PORTION_ROWS and oldest < newest:
+            yield from _cut(cursor, condition, oldest, newest)
+            gathered = 0
+        elif gathered >= _PORTION_ROWS:
+            yield _between(oldest, newest)
+            gathered = 0
     if gathered:
-        yield f" AND occurred_us >= {first} AND occurred_us < {upper}"
+        yield _between(oldest, newest)
+
+
+def _between(oldest: int, newest: int) -> str:
+    """What to add to a condition for the events of these two times and all between them."""
+    return f" AND occurred_us BETWEEN {oldest} AND {newest}"
