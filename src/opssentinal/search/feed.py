@@ -49,6 +49,8 @@ _HOLD_BACK_EVERY_S = 30.0
 _HOLD_BACK_S = 0.2
 # A second file that could not be written is tried again after this.
 REWRITE_AGAIN_S = 300.0
+# What failed once mostly goes well at the next turn, which comes in a fraction of a second.
+_NEXT_TURN_S = 1.0
 # Questions fail soon where the engine has given the file up; those that do not end with the store.
 _LET_GO_S = 2.0
 
@@ -117,7 +119,7 @@ class Feed:
     def catch_up(self, timeout_s: float) -> int | None:
         """Bring everything that is in the ledger by now; return the position of an index that has it all, None where it has not.
 
-        Does not wait while the index is being rebuilt or cannot be fed, and at most `timeout_s`. Afterwards it may be exchanged
+        Does not wait while the index is being rebuilt, a moment while it cannot be fed, and at most `timeout_s`. Afterwards it may be exchanged
         for one that lacks the last events, or begun anew, at any moment: who reads compares the position.
         """
         with self._changed:
@@ -125,11 +127,14 @@ class Feed:
             self._asked_at = time.monotonic()
             ticket = self._asked
             self._changed.notify_all()
-            done = self._changed.wait_for(
-                lambda: self._served >= ticket or self.is_rebuilding or self.error is not None or self._stopping,
-                timeout=timeout_s,
-            )
-            has_all = done and self._served >= ticket and not self.is_rebuilding and self.error is None
+
+            def is_over() -> bool:
+                return self._served >= ticket or self.is_rebuilding or self._stopping
+
+            self._changed.wait_for(lambda: is_over() or self.error is not None, timeout=timeout_s)
+            if self.error is not None:
+                self._changed.wait_for(is_over, timeout=min(timeout_s, _NEXT_TURN_S))
+            has_all = self._served >= ticket and not self.is_rebuilding and self.error is None
             return self._reached if has_all else None
 
     def reindex(self, progress: Callable[[int, int], None], stop: Interruption) -> None:
