@@ -22,7 +22,7 @@ from opssentinal.ledger import held, reader
 from opssentinal.ledger.bundle import Bundle
 from opssentinal.search.index import Index, Opener, is_whole, remove
 from opssentinal.search.interruption import Interruption
-from opssentinal.search.store import Corrupt, GivenUp, SearchStore
+from opssentinal.search.store import Corrupt, GivenUp, SearchStore, Unsynced
 
 # Events gather this long before they are brought, unless a question waits: a batch costs the same for 1 or 2,000.
 GATHER_S = 0.3
@@ -302,14 +302,12 @@ class Feed:
         try:
             remove(made)
             store.rewrite(made)
-        except (Corrupt, Unavailable, OSError) as error:
-            if isinstance(error, Corrupt) and "fsync" not in str(error):
-                raise  # what was read
+        except (Unsynced, Unavailable, OSError) as error:  # any other Corrupt is of what was read
             _log.warning("The bytes of forgotten events stay in the search index for now: %s", error)
             self._rewrite_at = time.monotonic() + REWRITE_AGAIN_S
             with suppress(OSError):
                 remove(made)
-            if isinstance(error, Corrupt | GivenUp):
+            if isinstance(error, Unsynced | GivenUp):
                 raise GivenUp(str(error)) from error
             return
         with self._changed:

@@ -31,6 +31,10 @@ class Corrupt(Exception):
     """The store's file is damaged, of another layout or of another ledger. The only cure is to build it again."""
 
 
+class Unsynced(Corrupt):
+    """An fsync failed, so that nobody knows what is on the disk of the file that was written."""
+
+
 class GivenUp(Unavailable):
     """After an error in writing, the engine does nothing more with the file, which is as it was: it has to be opened again."""
 

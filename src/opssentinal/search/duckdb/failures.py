@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from opssentinal.errors import Unavailable
-from opssentinal.search.store import Corrupt, GivenUp
+from opssentinal.search.store import Corrupt, GivenUp, Unsynced
 
 # What these say of the file cannot be true of a good one. An IOException may also be a full disk, so it is read.
 _DAMAGE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException, duckdb.CatalogException)
@@ -39,5 +39,5 @@ def ours(error: duckdb.Error, *, opening: bool = False) -> Exception:
         return kind("The disk of the search index is full.", code="disk_full")
     damaged = isinstance(error, _DAMAGE) or any(word in text for word in _DAMAGE_WORDS)
     if damaged or (opening and isinstance(error, duckdb.IOException | duckdb.BinderException)):
-        return Corrupt(str(error))
+        return (Unsynced if "fsync" in text else Corrupt)(str(error))
     return kind(f"The search engine failed: {error}")
