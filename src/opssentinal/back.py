@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ django.setup()
 
 from opssentinal.approvals.services import expire_overdue
 from opssentinal.config import Config
+from opssentinal.errors import Overloaded
 from opssentinal.exports.jobs import requeue_interrupted, run_queued_exports
 from opssentinal.followers.runner import Runner, Task
 from opssentinal.instance import only_process, server_id
@@ -63,8 +65,9 @@ class _IdleCompaction:
         is_idle = size == self._size
         self._size = size
         if size != self._compacted_size and (is_idle or self._looks >= _COMPACTION_LOOKS_MAX):
-            compact(pause=lambda: stop.wait(_COMPACTION_PAUSE_S))
-            self._compacted_size, self._looks = size, 0
+            with suppress(Overloaded):  # fsck or pruning is at work; the next look comes before long
+                compact(pause=lambda: stop.wait(_COMPACTION_PAUSE_S))
+                self._compacted_size, self._looks = size, 0
 
 
 def _retention(_: threading.Event) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connection, connections
 from django.utils.timezone import now as utc_now
 
 from opssentinal.apikeys.models import APIKey
-from opssentinal.errors import Conflict, NotFound, Unavailable
+from opssentinal.errors import Conflict, IntegrityError, NotFound, Unavailable
 from opssentinal.events.model import Context
 from opssentinal.exports import jobs, services
 from opssentinal.exports.models import Export
@@ -135,6 +136,32 @@ def test_an_export_ends_only_together_with_its_record(back: Back, end: str, unwr
     assert asked.path.exists() == (end == "ready")
     (event,) = downloads()
     assert event.outcome == ("success" if end == "ready" else "failure")
+
+
+def test_an_export_ends_once_the_ledger_is_restored(back: Back) -> None:
+    """A ledger whose parts disagree takes no record: the export stays open until it does, and is not made again."""
+    record_events(events(5))
+    asked = ask()
+    while search().status().position < asked.head:
+        time.sleep(0.01)
+    export = jobs._claim(Export.objects.all())
+    assert export is not None
+    with miscounted(), pytest.raises(IntegrityError):
+        jobs._make(export, None, utc_now)
+    asked.refresh_from_db()
+    assert asked.is_open
+    assert make_files() == 1
+    asked.refresh_from_db()
+    assert (asked.status, asked.attempts, len(downloads())) == ("ready", 1, 1)
+
+
+@contextmanager
+def miscounted() -> Iterator[None]:
+    """The bundles say another number of events than the head, which whoever appends compares."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ledger_bundle SET count = count + 1")
+        yield
+        cursor.execute("UPDATE ledger_bundle SET count = count - 1")
 
 
 @pytest.mark.parametrize("unwritten", UNWRITTEN, ids=["log", "row"])

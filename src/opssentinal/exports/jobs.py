@@ -22,7 +22,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import F, QuerySet
 from django.utils.timezone import now as utc_now
 
-from opssentinal.errors import Overloaded, Unavailable
+from opssentinal.errors import OpsSentinalError, Overloaded, Unavailable
 from opssentinal.exports.models import Export, exports_folder, this_server
 from opssentinal.exports.requesters import may_still_be_made
 from opssentinal.exports.services import downloaded
@@ -200,10 +200,10 @@ def _reason(error: Exception) -> str:
 
 
 def _end(write: Callable[[], T]) -> T:
-    """Write how an export ended, with its record. Where the database takes neither now, it is kept for the next look."""
+    """Write how an export ended, with its record. Where the database or the ledger takes neither now, it is kept for the next look."""
     try:
         return write()
-    except DatabaseError:
+    except (DatabaseError, OpsSentinalError):
         _unwritten.append(write)
         raise
 
