@@ -49,8 +49,17 @@ _COMPACTION_LOOKS_MAX = 30
 _COMPACTION_PAUSE_S = 0.05
 
 
-def _exports(stop: threading.Event) -> None:
-    run_queued_exports(stop)
+class _Exports:
+    """Makes what waits. First of all, as often as it takes, what a back before this one left half made is put back in the queue."""
+
+    def __init__(self) -> None:
+        self._has_requeued = False
+
+    def __call__(self, stop: threading.Event) -> None:
+        if not self._has_requeued:
+            requeue_interrupted()
+            self._has_requeued = True
+        run_queued_exports(stop)
 
 
 class _IdleCompaction:
@@ -86,7 +95,7 @@ def _cleanup(_: threading.Event) -> None:
 
 # The scheduled work of the product. Names are what `SearchClient.poke` takes and the status shows.
 TASKS: tuple[Task, ...] = (
-    Task("exports", every_s=1, run=_exports),
+    Task("exports", every_s=1, run=_Exports()),
     # Runs from start to stop; the pause is that after an error.
     Task("integrations", every_s=5, run=Dispatcher(Follower(server_id(CONFIG.data_dir)))),
     Task("compaction", every_s=30, run=_IdleCompaction(), first_s=30),
@@ -145,7 +154,6 @@ def main(*, parent: int | None = None) -> None:
 
 
 def _run(stopping: threading.Event, parent: int | None) -> None:
-    requeue_interrupted()
     back = Back(CONFIG)
     back.start()
     _log.info("search answers at %s", CONFIG.search_socket)

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now as utc_now
 
 from opssentinal.apikeys.models import APIKey
+from opssentinal.back import _Exports
 from opssentinal.errors import Conflict, IntegrityError, NotFound, Unavailable
 from opssentinal.events.model import Context
 from opssentinal.exports import jobs, services
@@ -153,6 +155,40 @@ def test_an_export_ends_once_the_ledger_is_restored(back: Back) -> None:
     assert make_files() == 1
     asked.refresh_from_db()
     assert (asked.status, asked.attempts, len(downloads())) == ("ready", 1, 1)
+
+
+def test_an_export_whose_end_was_recorded_without_an_answer_stays(back: Back, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database commits that it is ready, and the answer is lost on the way: the next look takes nothing back."""
+    record_events(events(5))
+    asked = ask()
+    commit, lost = BaseDatabaseWrapper._commit, []
+
+    def commit_in_vain(self: BaseDatabaseWrapper) -> None:
+        commit(self)
+        if not lost and Export.objects.filter(status="ready").exists():
+            lost.append(True)
+            raise OperationalError("the connection was closed")
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "_commit", commit_in_vain)
+    with pytest.raises(DatabaseError):
+        make_files()
+    assert jobs.run_queued_exports() == 1
+    file = services.open_export(ADMIN, asked.public_id, ALICE, Context())[1]
+    file.close()
+    assert [event.metadata["stage"] for event in downloads()] == ["created", "fetched"]
+
+
+def test_nothing_waits_for_what_a_back_before_left_behind(back: Back) -> None:
+    """A disk on which not even that can be written keeps exports waiting, not search; then they go on by themselves."""
+    record_events(events(5))
+    asked, task = ask(), _Exports()
+    Export.objects.update(status="running", attempts=1)
+    with unwritable("exports_export"), pytest.raises(DatabaseError):
+        task(threading.Event())
+    while asked.is_open:
+        task(threading.Event())
+        asked.refresh_from_db()
+    assert (asked.status, asked.attempts) == ("ready", 2)
 
 
 @contextmanager

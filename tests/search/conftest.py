@@ -13,6 +13,7 @@ from django.conf import settings
 from opssentinal.back import Back
 from opssentinal.config import Config, load
 from opssentinal.search.client import SearchClient
+from opssentinal.search.interruption import Interruption
 from tests.ledger.conftest import ledger
 
 __all__ = ["ledger"]
@@ -42,3 +43,18 @@ def client(config: Config, ledger: Callable[[], None]) -> Iterator[SearchClient]
     """A client of a running back over an empty ledger."""
     with running(config) as (_, client):
         yield client
+
+
+class Meanwhile(Interruption):
+    """Has something happen between two steps of a question."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self._act, self._steps = act, 0
+
+    def check(self) -> None:
+        """See Interruption.check; the first steps are the way into the question."""
+        super().check()
+        self._steps += 1
+        if self._steps == 3:
+            self._act()

@@ -6,7 +6,6 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt, GivenUp
 from tests.crash import injection
 from tests.ledger.conftest import commit
-from tests.search.conftest import running
+from tests.search.conftest import Meanwhile, running
 from tests.search.events import bundle_of, many
 
 _BATCH = 200
@@ -106,21 +105,6 @@ def test_a_file_that_cannot_be_written(config: Config, monkeypatch: pytest.Monke
         commit(many(_BATCH, 4))
         assert client.extent(Filter()).count == 10 + 3 * _BATCH
     assert not config.search_path.with_name(config.search_path.name + ".wal").exists(), "it could be written"
-
-
-class Meanwhile(Interruption):
-    """Has something happen between two steps of a question."""
-
-    def __init__(self, act: Callable[[], None]) -> None:
-        super().__init__()
-        self._act, self._steps = act, 0
-
-    def check(self) -> None:
-        """See Interruption.check; the first steps are the way into the question."""
-        super().check()
-        self._steps += 1
-        if self._steps == 3:
-            self._act()
 
 
 def test_a_file_that_cannot_be_written_beside_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from opssentinal.back import Back
 from opssentinal.config import Config
 from opssentinal.errors import Unavailable
 from opssentinal.events.model import Event, RecordedEvent
@@ -17,7 +19,7 @@ from opssentinal.ledger import reader
 from opssentinal.ledger.bundle import Bundle
 from opssentinal.ledger.pruning import prune
 from opssentinal.query import Filter
-from opssentinal.search import feed
+from opssentinal.search import feed, wire
 from opssentinal.search.client import SearchClient
 from opssentinal.search.duckdb import DuckDBStore
 from opssentinal.search.duckdb import store as engine
@@ -27,7 +29,7 @@ from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt
 from tests.crash import injection
 from tests.ledger.conftest import NOW_US, commit, reset_head
-from tests.search.conftest import running
+from tests.search.conftest import Meanwhile, running
 from tests.search.events import bundle_of, event, many, newest_first
 
 pytestmark = pytest.mark.usefixtures("ledger")
@@ -160,7 +162,8 @@ def test_pruned_events_are_forgotten(config: Config) -> None:
 def test_a_rewrite_that_fails_leaves_the_index_in_use(
     config: Config, monkeypatch: pytest.MonkeyPatch, calls: str, error: str
 ) -> None:
-    """Answers go on being whole and the file stays; the bytes of forgotten events go once there is room for a second file."""
+    """Answers go on being whole and the file stays, also where a question is under way, which the engine gives up too; the bytes of
+    forgotten events go once there is room for a second file."""
     injection.require()
     commit([event(n) for n in range(512)], NOW_US)
     commit(many(40), NOW_US + 10_000_000)
@@ -171,8 +174,9 @@ def test_a_rewrite_that_fails_leaves_the_index_in_use(
         with injection.failing(
             os.getpid(), calls, error, "1+", made, made.with_name(made.name + ".wal"), follow=True
         ) as failed:
-            prune(NOW_US + 1)
-            _until(lambda: failed() > 0)
+            with _question_under_way(back, lambda: failed() > 0):
+                prune(NOW_US + 1)
+                _until(lambda: failed() > 0)
             _until(lambda: back.feed.error is None)
             for _ in range(3):
                 page = client.page(Filter())
@@ -182,6 +186,28 @@ def test_a_rewrite_that_fails_leaves_the_index_in_use(
         monkeypatch.setattr(back.feed, "_rewrite_at", 0.0)
         _until(lambda: config.search_path.stat().st_ino != inode)
         assert client.page(Filter()).complete
+
+
+@contextmanager
+def _question_under_way(back: Back, go_on: Callable[[], bool]) -> Iterator[None]:
+    """A question that has begun and goes on when it may; it need not end well."""
+    begun = threading.Event()
+
+    def stand_still() -> None:
+        begun.set()
+        _until(go_on)
+
+    def ask() -> None:
+        with suppress(Unavailable, Corrupt):
+            back.service._work(wire.PageQuestion(Filter(), 10, None, "newest", None), Meanwhile(stand_still), lambda *_: None)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    begun.wait(10)
+    try:
+        yield
+    finally:
+        asker.join()
 
 
 def _until(is_so: Callable[[], bool]) -> None:
@@ -420,3 +446,36 @@ def test_an_index_that_is_lost_beside_a_question_is_not_taken_for_a_whole_one(
         assert (page.events, page.complete) == ([], False)
         with pytest.raises(Unavailable, match="does not reach so far"):
             client.extent(Filter())
+
+
+def test_damage_of_a_store_that_is_not_in_use_any_more_is_let_go(config: Config) -> None:
+    """Who reads one that was closed meanwhile tells of damage late: the one in its place stays."""
+    commit(many(5), NOW_US)
+    with running(config) as (back, client):
+        assert back.feed.catch_up(30)
+        store, other = back.index.store, DuckDBStore(config.search_path.with_name("other"))
+        back.feed.report(other, Corrupt("met in a store of before"))
+        other.close()
+        equals_ledger(client)
+        assert back.index.store is store
+        back.feed.report(store, Corrupt("met in this one"))
+        back.feed.catch_up(30)
+        assert back.index.store is not store
+        equals_ledger(client)
+
+
+def test_a_question_waits_for_the_turn_after_one_that_failed(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails once mostly goes well a moment later, and then nobody is told that events are missing."""
+    commit(many(5), NOW_US)
+    with running(config) as (back, client):
+        assert back.feed.catch_up(30)
+        failing, follow = iter([True]), back.feed._follow
+
+        def fail_once() -> None:
+            if next(failing, False):
+                raise Unavailable("The disk of the search index is full.", code="disk_full")
+            follow()
+
+        monkeypatch.setattr(back.feed, "_follow", fail_once)
+        commit(many(3, 2), NOW_US)
+        assert client.extent(Filter()).count == 8

@@ -93,7 +93,7 @@ def grant(pk: int, user: User, context: Context, *, now: datetime | None = None)
 
     Forbidden too for whoever became an admin, or was given a new way in, only after it was asked for: or who asks could
     make the approver. Whoever asked must still be an active admin too: the rule is that two of them want it. Conflict too where it was asked
-    for by a clock that was ahead, which cannot say who was an admin then.
+    for at a time that the clock has not reached: one of the two clocks is wrong, and cannot say who was an admin then.
     """
     with recording() as record:
         lock()
@@ -104,7 +104,7 @@ def grant(pk: int, user: User, context: Context, *, now: datetime | None = None)
         if approval.requested_at - now > _CLOCKS_DIFFER_MAX:
             # Who is made an admin after it would seem to have been one before.
             raise Conflict(
-                f"“{approval.title}” was asked for while the server's clock was ahead.",
+                f"“{approval.title}” was asked for at a time that the server's clock has not reached.",
                 hint="It can be rejected, or withdrawn and asked anew.",
             )
         if not has_been_admin_since(user, approval.requested_at):
@@ -144,7 +144,7 @@ def withdraw(pk: int, user: User, context: Context, *, now: datetime | None = No
 
 
 def expire_overdue(now: datetime | None = None) -> int:
-    """End the requests that waited too long, or were asked for by a clock that was ahead, each with its event; return how many."""
+    """End the requests that waited too long, or were asked for in the future, each with its event; return how many."""
     now = now or timezone.now()
     if not Approval.objects.filter(_overdue(now)).exists():
         return 0
@@ -209,7 +209,7 @@ def _decide(approval: Approval, state: Approval.State, user: User | None, now: d
 
 
 def _overdue(now: datetime) -> Q:
-    """Those that waited too long; and those of a clock that was ahead, before it has caught up and they look like any other."""
+    """Those that waited too long; and those of a clock that was ahead, or is behind now, before they look like any other."""
     ended = Q(expires_at__lte=now) | Q(requested_at__gt=now + _CLOCKS_DIFFER_MAX)
     return Q(state=Approval.State.WAITING) & ended
 
@@ -218,7 +218,7 @@ def _expire(record: Record, requests: QuerySet[Approval], now: datetime) -> int:
     overdue = list(requests.filter(_overdue(now)))
     for approval in overdue:
         _decide(approval, Approval.State.EXPIRED, None, now)
-        reason = "expired" if approval.expires_at <= now else "clock_was_ahead"
+        reason = "expired" if approval.expires_at <= now else "asked_in_the_future"
         record(_event("approval.cancelled", approval, EXPIRY_ACTOR, Context(), {"reason": reason}))
     return len(overdue)
 

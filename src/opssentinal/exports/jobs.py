@@ -1,8 +1,8 @@
 """Make the files that were asked for: the work of the back process.
 
 An export is a row that the back claims, a file written aside and renamed, and one transaction that marks it ready and
-records it. Whatever is interrupted in between is done again: `requeue_interrupted` runs at the start of the back. Where
-the end alone could not be written, the next look into the queue writes it.
+records it. Whatever is interrupted in between is done again: `requeue_interrupted` runs before the first look into the queue.
+Where the end alone could not be written, the next look writes it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _PutBack(Exception):
 def requeue_interrupted(now: datetime | None = None) -> int:
     """Put this server's exports that a stopped process left half made back in the queue; return how many.
 
-    At the start of the back. What another server on the same database is making is not touched.
+    Once in a back, before it makes any. What another server on the same database is making is not touched.
     """
     for path in exports_folder().glob("*.partial*"):
         path.unlink(missing_ok=True)
@@ -223,8 +223,11 @@ def _ready(export: Export, made: Exported, now: datetime) -> None:
         if changed:
             export.refresh_from_db()
             record(downloaded(export, "created", export.actor, export.context))
-    if not changed:  # cancelled in the last moment, and recorded as that
-        export.path.unlink(missing_ok=True)
+    if not changed:
+        # Cancelled in the last moment, and recorded as that; or written already, where the answer to the commit was lost.
+        export.refresh_from_db()
+        if export.status != Export.Status.READY:
+            export.path.unlink(missing_ok=True)
 
 
 def _cancel_ended(export: Export, now: datetime) -> None:

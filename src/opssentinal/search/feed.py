@@ -88,13 +88,16 @@ class Feed:
         self._thread = threading.Thread(target=self._run, name="search-feed", daemon=True)
         self.ledger_size = 0
         self.is_rebuilding = False
-        self._damage: Corrupt | None = None
+        self._damage: tuple[SearchStore, Corrupt] | None = None
         self.error: str | None = None
 
     def start(self) -> None:
         """Begin to follow, and remove new files that a crash kept from coming into use."""
-        remove(self._beside("reindex"))
-        remove(self._beside("rewritten"))
+        for name in ("reindex", "rewritten"):
+            try:
+                remove(self._beside(name))
+            except OSError as error:  # a new one removes it before it is made
+                _log.warning("What is left of a new search index cannot be removed: %s", error)
         self._thread.start()
 
     def stop(self, timeout_s: float = 30.0) -> None:
@@ -104,10 +107,10 @@ class Feed:
             self._changed.notify_all()
         self._thread.join(timeout_s)
 
-    def report(self, damage: Corrupt) -> None:
-        """Somebody met damage while reading: the index is thrown away at the next turn."""
+    def report(self, store: SearchStore, damage: Corrupt) -> None:
+        """Somebody met damage while reading a store: it is thrown away at the next turn, if it is in use then."""
         with self._changed:
-            self._damage = damage
+            self._damage = store, damage
             self._asked += 1
             self._changed.notify_all()
 
@@ -203,8 +206,7 @@ class Feed:
             pause_s = GATHER_S
             try:
                 self._index.open()
-                if self._damage is not None:
-                    raise self._damage
+                self._meet_damage()
                 self._follow()
                 self._reached = self._index.store.position
                 if self._index.store.taken > self._index.store.position:
@@ -228,6 +230,12 @@ class Feed:
             self._index.store.ingest([])
         connection.close()
 
+    def _meet_damage(self) -> None:
+        """Raise the damage that was reported, unless it was met in a store that is not in use any more."""
+        reported, self._damage = self._damage, None
+        if reported is not None and reported[0] is self._index.store:
+            raise reported[1]
+
     def _tell(self, error: str | None) -> None:
         """Say why the index cannot be fed, or that it can."""
         with self._changed:
@@ -235,15 +243,15 @@ class Feed:
             self._changed.notify_all()
 
     def _rest(self, served: int, pause_s: float) -> None:
-        """Tell who waits that its turn has been, then wait for the next: a question, or time."""
+        """Tell who waits that its turn has been, if it went well, then wait for the next: a question, or time."""
         with self._changed:
-            self._served = served
-            self._changed.notify_all()
             failed = self.error is not None
+            if not failed:
+                self._served = served
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._stopping or (self._asked > served and not failed), timeout=pause_s)
 
     def _throw_away(self, reason: Corrupt) -> None:
-        self._damage = None
         try:
             self._index.discard(reason)
         except (OpsSentinalError, OSError, Corrupt) as error:

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,9 +134,7 @@ class SearchService:
         except OpsSentinalError as error:
             reply = wire.failure_of(error)
         except Corrupt as error:
-            # The feed meets it too and builds the index again; until then there is nothing to say.
             _log.error("The search index is damaged: %s", error)
-            self._feed.report(error)
             reply = wire.failure_of(
                 Unavailable("The search index is damaged and is being built again.", code="rebuilding")
             )
@@ -200,7 +198,7 @@ class SearchService:
                 return self._feed.reindex(progress, stop)
         reached = self._feed.catch_up(min(self._timeout_s, 10.0))
         stop.check()
-        with self._index.reading() as store:
+        with self._reading() as store:
             # It may be another store by now, which lacks some of what that one had.
             is_complete = reached is not None and store.position >= reached
             if not isinstance(question, _TELLS) and not _reaches(store, question, is_complete):
@@ -211,12 +209,23 @@ class SearchService:
             answer.complete = answer.complete and is_complete
         return answer
 
+    @contextmanager
+    def _reading(self) -> Iterator[SearchStore]:
+        """The store in use. Damage that is met in it is the feed's to mend; by then another one may be in use."""
+        with self._index.reading() as store:
+            try:
+                yield store
+            except Corrupt as damage:
+                self._feed.report(store, damage)
+                raise
+
     def status(self) -> Status:
         """Where search stands; answers also while there is no index."""
         feed = self._feed
-        feed.catch_up(1.0)
+        if feed.error is None:  # else it is told at once
+            feed.catch_up(1.0)
         position = rows = file_bytes = 0
-        with suppress(Unavailable), self._index.reading() as store:
+        with suppress(Unavailable), self._reading() as store:
             position, rows, file_bytes = store.position, store.rows(), store.file_bytes()
         return Status(
             position=position,

@@ -65,11 +65,8 @@ def export(
                     progress(rows)
             os.fsync(file.fileno())
             return Exported(rows, file.tell(), whole.digest.hexdigest())
-    except BaseException as error:
-        path.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # which names the file, and whoever asked need not know where it lies
-            raise Unavailable(f"The file cannot be written: {error.strerror}.") from error
-        raise
+    except OSError as error:  # which names the file, and whoever asked need not know where it lies
+        raise Unavailable(f"The file cannot be written: {error.strerror}.") from error
 
 
 class _Whole:
