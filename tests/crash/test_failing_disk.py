@@ -8,6 +8,7 @@ import random
 import signal
 import time
 import uuid
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -130,18 +131,34 @@ def test_a_disk_that_fails_for_longer(subject: Subject, sequencer: int) -> None:
     subject.check()
 
 
+# What the front and the back do all the time under load, and how often at least in the time that a fault waits for it.
+_ALL_THE_TIME = {"front": (("fsync", "pwrite64"), 20), "back": (("fsync,fdatasync", "write"), 2)}
+
+
 def test_faults_anywhere_under_load(subject: Subject) -> None:
     """Calls of any thread of the front and of the back fail at random under load: all is there once, search has the same."""
     injection.require()
-    chance = random.Random(11)
+    chance, happened = random.Random(11), Counter[str]()
     with subject.load():
         for number in range(FAULTS):
-            call = chance.choice(("fsync", "pwrite64", "ftruncate,unlink", "openat"))
-            error = chance.choice(("EIO", "ENOSPC"))
-            victim = (subject.server.back() if number % 2 else None) or subject.server.pid
+            back = subject.server.back() if number % 2 else None  # none while it is being started again
+            victim = "front" if back is None else "back"
+            calls, often = _ALL_THE_TIME[victim]
             with (
                 suppress(ProcessLookupError),  # the back has just ended of the fault before
-                injection.failing(victim, call, error, str(chance.randint(1, 40)), follow=True),
+                injection.failing(
+                    back or subject.server.pid,
+                    chance.choice(calls),
+                    chance.choice(("EIO", "ENOSPC")),
+                    str(chance.randint(1, often)),
+                    follow=True,
+                ) as failed,
             ):
-                time.sleep(0.7)
+                until = time.monotonic() + 0.7
+                while time.monotonic() < until:
+                    # While somebody asks, the index is written too.
+                    subject.server.get("/api/v1/events?limit=1", {"Authorization": f"Bearer {subject.key}"})
+                happened[victim] += failed()
+    assert happened["front"]
+    assert happened["back"]
     subject.check()

@@ -199,7 +199,9 @@ def _question_under_way(back: Back, go_on: Callable[[], bool]) -> Iterator[None]
 
     def ask() -> None:
         with suppress(Unavailable, Corrupt):
-            back.service._work(wire.PageQuestion(Filter(), 10, None, "newest", None), Meanwhile(stand_still), lambda *_: None)
+            back.service._work(
+                wire.PageQuestion(Filter(), 10, None, "newest", None), Meanwhile(stand_still), lambda *_: None
+            )
 
     asker = threading.Thread(target=ask)
     asker.start()
