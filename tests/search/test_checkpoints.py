@@ -137,7 +137,7 @@ def test_a_rewrite_that_fails_can_be_made_again(tmp_path: Path, calls: str, nth:
     """Nothing of the new file stands in the way of the next, whether or not the one in use has to be opened again first."""
     injection.require()
     made = [tmp_path / "made", tmp_path / "made.wal"]
-    store = DuckDBStore(tmp_path / "index")
+    store = DuckDBStore(tmp_path / "index", threads=1)  # each thread would count its own calls
     store.ingest([bundle_of(many(_BATCH))])
     store.forget(_BATCH // 2)
     with injection.failing(os.getpid(), calls, "EIO", str(nth), *made, follow=True) as failed:

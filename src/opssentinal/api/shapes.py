@@ -24,7 +24,9 @@ class EventPage(Struct):
     next_cursor: str | None
     has_more: bool
     next_after_seq: int | None = None
-    complete: Annotated[bool, Meta(description="false while the search index is being rebuilt: ask again later")] = True
+    complete: Annotated[
+        bool, Meta(description="false while the search index lacks the newest events: ask again later")
+    ] = True
     partial: Annotated[
         bool,
         Meta(description="true where a long search was stopped after a second: next_cursor goes on where it came to"),

@@ -37,8 +37,8 @@ class Page(Struct):
     """Some events in the order asked for. `next` is where to go on, None at the end.
 
     `head`: only events with a lower seq were looked at; hand it back for the next page, so that pages never shift.
-    `complete` is false while the index has not reached the ledger's head (it is being rebuilt, or the head asked for is
-    beyond it): what is missing will be found later. The same word means the same in every answer.
+    `complete` is false while the index lacks the last events of the ledger, or of those below the head asked for: what is missing will be
+    found later. One that is being built again answers nothing instead. The same word means the same in every answer.
     `partial` is true where patience ended before the search did: `events`, of which there may be none, are what was found by
     then, and `next` is how far it came.
     """

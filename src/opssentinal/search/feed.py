@@ -119,6 +119,10 @@ class Feed:
         """Whether a second index is being built."""
         return self._reindexing.locked()
 
+    def is_nearly_there(self, store: SearchStore) -> bool:
+        """Whether a store has something and lacks no more than what came lately."""
+        return 0 < store.position >= self.ledger_size - REBUILDING_EVENTS
+
     def catch_up(self, timeout_s: float) -> int | None:
         """Bring everything that is in the ledger by now; return the position of an index that has it all, None where it has not.
 

@@ -22,7 +22,7 @@ from opssentinal.errors import OpsSentinalError, Overloaded, Unavailable
 from opssentinal.followers.runner import Runner
 from opssentinal.search import wire
 from opssentinal.search.answers import Overview, Page, Status
-from opssentinal.search.feed import Feed
+from opssentinal.search.feed import REBUILDING_EVENTS, Feed
 from opssentinal.search.index import Index
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt, SearchStore
@@ -38,7 +38,7 @@ WAIT_S: Final = 5.0
 _QUESTION_BYTES_MAX: Final = 1 << 20
 _STOP_AGAIN_S: Final = 0.05
 
-# Questions whose answers say themselves whether they are complete.
+# Questions whose answers say themselves whether they are complete, as far as the index has nearly all.
 _TELLS = (wire.PageQuestion, wire.OverviewQuestion)
 
 Progress = Callable[[int, int], None]
@@ -201,9 +201,15 @@ class SearchService:
         with self._reading() as store:
             # It may be another store by now, which lacks some of what that one had.
             is_complete = reached is not None and store.position >= reached
-            if not isinstance(question, _TELLS) and not _reaches(store, question, is_complete):
-                # A page can say that it is not complete; a count or a file that lacks events looks like a whole one.
-                raise Unavailable("The search index does not reach so far yet.", code="rebuilding")
+            may_lack_some = isinstance(question, _TELLS) and self._feed.is_nearly_there(store)
+            if not may_lack_some and not _reaches(store, question, is_complete):
+                # A page can say that it lacks the last events. One that lacks most of them looks like an empty log, and a count
+                # or a file that lacks any like a whole one.
+                raise Unavailable(
+                    "The search index does not reach so far yet.",
+                    hint="Try again later; the API and `opssentinal tail` read the log itself in recorded order.",
+                    code="rebuilding",
+                )
             answer = _ask(store, question, stop, progress)
         if isinstance(answer, Page | Overview):
             answer.complete = answer.complete and is_complete
@@ -230,7 +236,7 @@ class SearchService:
         return Status(
             position=position,
             ledger_size=max(feed.ledger_size, position),
-            rebuilding=feed.is_rebuilding,
+            rebuilding=feed.is_rebuilding or feed.ledger_size - position > REBUILDING_EVENTS,
             rows=rows,
             file_bytes=file_bytes,
             reindexing=feed.is_reindexing,

@@ -172,9 +172,9 @@ class SearchStore(Protocol):
         progress: Callable[[int], None],
         stop: Interruption,
     ) -> Exported:
-        """Write all events, newest first, to a file of mode 0600 at `path`, which is replaced.
+        """Write all events, newest first, to a file of mode 0600 at `path`, which is replaced; removed on any error.
 
-        After an error what is there of the file stays: by then somebody may be writing another one under its name. Memory stays constant whatever the number of events. `progress` is told the events written so far.
+        Memory stays constant whatever the number of events. `progress` is told the events written so far.
         """
 
     def rows(self) -> int:

@@ -53,8 +53,10 @@ def export(
 ) -> Exported:
     """Write the file; see SearchStore.export. The cursor is inside a transaction."""
     rows = 0
+    made = None
     try:
         with open(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb", buffering=0) as file:
+            made = os.fstat(file.fileno())
             whole = _Whole(file)
             if format == "csv":
                 whole.write((_BOM if bom else b"") + CSV_HEADER)
@@ -65,8 +67,15 @@ def export(
                     progress(rows)
             os.fsync(file.fileno())
             return Exported(rows, file.tell(), whole.digest.hexdigest())
-    except OSError as error:  # which names the file, and whoever asked need not know where it lies
-        raise Unavailable(f"The file cannot be written: {error.strerror}.") from error
+    except BaseException as error:
+        with suppress(FileNotFoundError):
+            if made is not None and os.path.samestat(
+                path.stat(), made
+            ):  # by now somebody else may write one of this name
+                path.unlink()
+        if isinstance(error, OSError):  # which names the file, and whoever asked need not know where it lies
+            raise Unavailable(f"The file cannot be written: {error.strerror}.") from error
+        raise
 
 
 class _Whole:
