@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connections
+from django.core.management.color import no_style
+from django.db import connection, connections
 
 from opssentinal.apikeys.models import APIKey
 from opssentinal.events.model import Actor, Context, Event, RecordedEvent
@@ -59,6 +60,9 @@ class Back:
 def back(ledger: Callable[[], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Back]:
     """A running search service over an empty ledger, an empty folder of exports, and the admin and the keys that ask for them."""
     User.objects.get_or_create(pk=1, defaults={"email": "first@example.com", "role": "admin"})
+    with connection.cursor() as cursor:  # or PostgreSQL gives the next account the same number
+        for statement in connection.ops.sequence_reset_sql(no_style(), [User]):
+            cursor.execute(statement)
     for public_id in ("keyA", "keyB"):
         APIKey.objects.get_or_create(public_id=public_id, defaults={"scopes": ["exports:write"]})
     made = Back(tmp_path_factory.mktemp("index") / "search.duckdb")
