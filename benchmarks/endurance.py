@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 
 from tests.server import REPOSITORY
 
+from benchmarks.results import revision
+
 RECORD = Path(__file__).with_name("ENDURANCE.md")
 SUITES: Final = ("tests/crash", "tests/fuzz")
 # How far each kind goes; the tests read these from the environment.
@@ -57,9 +59,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     if not any(argument.startswith("tests") for argument in arguments):
         arguments += SUITES
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    commit = revision()  # of the beginning
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", f"--junitxml={report}"]

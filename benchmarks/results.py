@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.server import REPOSITORY
 
 from benchmarks.events import Corpus
 from benchmarks.plot import small_multiples
@@ -58,6 +61,12 @@ def timed(call: Callable[[], object], times: int = 15) -> Timing:
     return Timing(statistics.median(took_ms), took_ms[min(len(took_ms) - 1, int(len(took_ms) * 0.99))])
 
 
+def revision() -> str:
+    """The commit that is checked out, with "-dirty" where files differ from it."""
+    described = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(described, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def fsync_ms(folder: Path) -> float:
     """The median time of writing 4 KiB and fsync, in milliseconds."""
     path = folder / "fsync-probe"
@@ -80,10 +89,14 @@ def write_results(measured: Sequence[Measured], argv: str) -> None:
         "# Benchmark results",
         "",
         (
-            f"Written by `./scripts/bench {argv}` on {time.strftime('%Y-%m-%d')}: {platform.machine()}, {os.cpu_count()} cores, "
+            f"Written by `./scripts/bench {argv}` on {time.strftime('%Y-%m-%d')} at {revision()}: {platform.machine()}, {os.cpu_count()} cores, "
             f"Python {platform.python_version()}, {_memory_gb():.0f} GB, fsync {fsync_ms(Path(tempfile.gettempdir())):.2f} ms. "
             "Load generator, server and search share the machine"
-            + ("; PostgreSQL was measured in the same run, before." if any(theirs for *_, theirs in measured) else ".")
+            + (
+                "; PostgreSQL was measured in the same run, before, with as many events as stand beside its disk."
+                if any(theirs for *_, theirs in measured)
+                else "."
+            )
             + ' What is "worst" or p99 of a page is the slowest of 15 calls.'
         ),
     ]
