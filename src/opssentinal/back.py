@@ -50,7 +50,7 @@ _COMPACTION_PAUSE_S = 0.05
 
 
 class _Exports:
-    """Makes what waits. First of all, as often as it takes, what a back before this one left half made is put back in the queue."""
+    """Makes what waits; first of all, what a back before this one left half made is put back, as often as that takes."""
 
     def __init__(self) -> None:
         self._has_requeued = False

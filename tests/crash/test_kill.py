@@ -23,8 +23,8 @@ _AT_ONCE = 5
 
 
 def test_acknowledged_events_survive(tmp_path: Path) -> None:
-    """The server is killed again and again, alone or with all its processes, while clients send, one request or several at once over connections that they keep;
-    afterwards nothing acknowledged is missing or doubled."""
+    """The server is killed again and again, alone or with all its processes, while clients send, one request or several at once
+    over connections that they keep; afterwards nothing acknowledged is missing or doubled."""
     server = ServerProcess(tmp_path / "data")
     with server:
         write, read = server.api_key("events:write"), server.api_key("events:read")

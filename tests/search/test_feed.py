@@ -230,7 +230,7 @@ def test_nobody_waits_for_an_index_that_cannot_be_fed(config: Config, monkeypatc
 
         monkeypatch.setattr(back.feed, "_follow", fail)
         started = time.monotonic()
-        pages = [client.page(Filter()) for _ in range(3)]
+        pages = [client.page(Filter()) for _ in range(5)]
         assert time.monotonic() - started < 8
         assert not any(page.complete for page in pages)
         assert all(len(page.events) == 5 for page in pages)
@@ -480,3 +480,18 @@ def test_a_question_waits_for_the_turn_after_one_that_failed(config: Config, mon
         monkeypatch.setattr(back.feed, "_follow", fail_once)
         commit(many(3, 2), NOW_US)
         assert client.extent(Filter()).count == 8
+
+
+def test_an_index_that_cannot_even_be_begun(config: Config) -> None:
+    """Whoever asks how search stands is not told that all is well; once there is room for the file, it heals by itself."""
+    commit(many(5), NOW_US)
+    config.search_path.mkdir(parents=True)
+    with running(config) as (back, client):
+        _until(lambda: back.feed.error is not None)
+        status = client.status()
+        assert (status.rebuilding, status.position) == (True, 0)
+        with pytest.raises(Unavailable):
+            client.page(Filter())
+        config.search_path.rmdir()
+        _until(lambda: not client.status().rebuilding)
+        equals_ledger(client)

@@ -200,7 +200,7 @@ def _reason(error: Exception) -> str:
 
 
 def _end(write: Callable[[], T]) -> T:
-    """Write how an export ended, with its record. Where the database or the ledger takes neither now, it is kept for the next look."""
+    """Write how an export ended, with its record. Where neither is taken now, that is kept for the next look."""
     try:
         return write()
     except (DatabaseError, OpsSentinalError):

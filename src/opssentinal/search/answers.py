@@ -122,8 +122,8 @@ class Exported(Struct):
 class Status(Struct):
     """Where search stands. `position` is the first seq it does not have yet, `ledger_size` where it should be.
 
-    `rebuilding`: it is far behind (a new index is being filled), answers are incomplete. `reindexing`: a second file is
-    being built while the first answers. `error`: why the index cannot be fed at the moment.
+    `rebuilding`: it lacks most or all events (a new index is being filled, or cannot even be begun) and answers nothing.
+    `reindexing`: a second file is being built while the first answers. `error`: why the index cannot be fed at the moment.
     """
 
     position: int

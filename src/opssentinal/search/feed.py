@@ -119,15 +119,18 @@ class Feed:
         """Whether a second index is being built."""
         return self._reindexing.locked()
 
-    def is_nearly_there(self, store: SearchStore) -> bool:
-        """Whether a store has something and lacks no more than what came lately."""
-        return 0 < store.position >= self.ledger_size - REBUILDING_EVENTS
+    def is_nearly_there(self, position: int) -> bool:
+        """Whether an index that is so far has something, and lacks no more than what came lately."""
+        return position > 0 and not self._is_far_behind(position)
+
+    def _is_far_behind(self, position: int) -> bool:
+        return self.ledger_size - position > REBUILDING_EVENTS
 
     def catch_up(self, timeout_s: float) -> int | None:
         """Bring everything that is in the ledger by now; return the position of an index that has it all, None where it has not.
 
-        Does not wait while the index is being rebuilt, a moment while it cannot be fed, and at most `timeout_s`. Afterwards it may be exchanged
-        for one that lacks the last events, or begun anew, at any moment: who reads compares the position.
+        Does not wait while the index is being rebuilt, a moment while it cannot be fed, and at most `timeout_s`. Afterwards it
+        may be exchanged for one that lacks the last events, or begun anew, at any moment: who reads compares the position.
         """
         with self._changed:
             self._asked += 1
@@ -236,7 +239,8 @@ class Feed:
 
     def _meet_damage(self) -> None:
         """Raise the damage that was reported, unless it was met in a store that is not in use any more."""
-        reported, self._damage = self._damage, None
+        with self._changed:
+            reported, self._damage = self._damage, None
         if reported is not None and reported[0] is self._index.store:
             raise reported[1]
 
@@ -275,9 +279,8 @@ class Feed:
             raise Corrupt(f"The index reaches to {store.taken:,}, the ledger only to {head.size:,}.")
         self._forget(store, head.minimum_index)
         if store is not self._verified:
-            behind = head.size - store.position
             with self._changed:
-                self.is_rebuilding = behind > REBUILDING_EVENTS
+                self.is_rebuilding = self._is_far_behind(store.position)
                 self._changed.notify_all()  # nobody waits for an index that is being rebuilt
         before = store.taken
         if before < head.size or store is not self._verified:

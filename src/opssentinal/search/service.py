@@ -22,7 +22,7 @@ from opssentinal.errors import OpsSentinalError, Overloaded, Unavailable
 from opssentinal.followers.runner import Runner
 from opssentinal.search import wire
 from opssentinal.search.answers import Overview, Page, Status
-from opssentinal.search.feed import REBUILDING_EVENTS, Feed
+from opssentinal.search.feed import Feed
 from opssentinal.search.index import Index
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt, SearchStore
@@ -201,7 +201,7 @@ class SearchService:
         with self._reading() as store:
             # It may be another store by now, which lacks some of what that one had.
             is_complete = reached is not None and store.position >= reached
-            may_lack_some = isinstance(question, _TELLS) and self._feed.is_nearly_there(store)
+            may_lack_some = isinstance(question, _TELLS) and self._feed.is_nearly_there(store.position)
             if not may_lack_some and not _reaches(store, question, is_complete):
                 # A page can say that it lacks the last events. One that lacks most of them looks like an empty log, and a count
                 # or a file that lacks any like a whole one.
@@ -236,7 +236,8 @@ class SearchService:
         return Status(
             position=position,
             ledger_size=max(feed.ledger_size, position),
-            rebuilding=feed.is_rebuilding or feed.ledger_size - position > REBUILDING_EVENTS,
+            # Also one that cannot even be begun. Where all goes well, a stream may be far ahead of it for a moment.
+            rebuilding=feed.is_rebuilding or (feed.error is not None and not feed.is_nearly_there(position)),
             rows=rows,
             file_bytes=file_bytes,
             reindexing=feed.is_reindexing,

@@ -47,7 +47,7 @@ class Command(BaseCommand):
             if page.events:
                 show(page.events, console, tz, is_json=options["json"])
         if page is not None and not page.complete:
-            complain("The search index is still being built: there may be more.")
+            complain("The search index lacks the newest events: there may be more.")
         elif page is not None and page.next is not None:
             complain(f"Only the first {count:,} are shown: raise --limit, or write all with `opssentinal export`.")
         elif not count and console.is_terminal:
