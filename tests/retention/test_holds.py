@@ -160,7 +160,7 @@ def test_two_admins_release_together(admin: User, carol: User, ledger: Check) ->
     assert holds.release(hold.pk, carol, Context(), now=NOON) is Result.ASKED
     assert holds.filters_in_force() == (parse("actor:usr_mallory"),)
     with pytest.raises(Conflict, match="waits for approval already"):
-        holds.release(hold.pk, admin, Context())
+        holds.release(hold.pk, admin, Context(), now=NOON)
     approvals.grant(Approval.objects.get().pk, admin, Context(), now=NOON)
     assert changes.apply_due(NOON + DAY - timedelta(seconds=1)) == 0
     assert len(holds.filters_in_force()) == 1
