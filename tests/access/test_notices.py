@@ -70,6 +70,33 @@ def test_what_stops_search_is_told_to_admins(damaged: Back, alice: User, carol: 
     assert "inside" in page
 
 
+def test_a_page_without_search_does_not_load_again_until_that_would_help(back: Back, alice: User) -> None:
+    """While the index lacks the newest events and cannot go on, what somebody types into such a page stays there."""
+    put(*(event_of(2, "inside") for _ in range(60)))
+    client = browser(alice)
+    assert "straight from the ledger" not in text_of(client)
+    with connection.cursor() as cursor:
+        put(event_of(3, "newest"))
+        cursor.execute("SELECT max(first_seq) FROM ledger_bundle")
+        ((newest,),) = cursor.fetchall()
+        cursor.execute("SELECT whos FROM ledger_bundle WHERE first_seq = %s", [newest])
+        ((whos,),) = cursor.fetchall()
+        set_whos = "UPDATE ledger_bundle SET whos = %s WHERE first_seq = %s"
+        cursor.execute(set_whos, [bytes(whos)[:-4], newest])
+        until = time.monotonic() + 30
+        while "straight from the ledger" not in text_of(client) and time.monotonic() < until:
+            put(event_of(3, "newest"))
+        assert "straight from the ledger" in text_of(client)
+        for _ in range(3):
+            answer = client.get(LOG + "search-state/")
+            assert (answer.status_code, answer.headers.get("HX-Refresh")) == (204, None)
+        cursor.execute(set_whos, [bytes(whos), newest])
+    while (answer := client.get(LOG + "search-state/")).status_code == 204 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert answer.headers["HX-Refresh"] == "true"
+    assert "straight from the ledger" not in text_of(client)
+
+
 def test_a_damaged_part_of_the_log_is_said_to_be_one(damaged: Back, alice: User) -> None:
     """Further back, where the damage is, the page says so instead of showing what cannot be believed."""
     page = text_of(browser(alice), LOG + "?before_seq=3")

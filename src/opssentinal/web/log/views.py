@@ -101,7 +101,8 @@ def index(request: HttpRequest) -> HttpResponse:
 def search_state(request: HttpRequest) -> HttpResponse:
     """Tell a page that shows the ledger whether search is back: 204 while it is not, else "load again"."""
     try:
-        recovered = not search().status().rebuilding
+        status = search().status()
+        recovered = not status.rebuilding and status.error is None
     except NO_SEARCH:
         recovered = False
     return HttpResponse(headers={"HX-Refresh": "true"}) if recovered else HttpResponse(status=204)
@@ -237,8 +238,7 @@ def _found(request: HttpRequest, reading: Reading, place: Place, now: datetime) 
         after, head = Position(cursor.occurred_at_us, cursor.seq), cursor.head
     page = reading.page(place.filter, limit=PAGE_EVENTS, after=after, head=head)
     if not page.complete:
-        # A new index is filled from the oldest events on: what people look for here would be missing for long.
-        raise Unavailable("Search is being built again.", code="rebuilding")
+        raise Unavailable("Search lacks the newest events, which people look for here first.")
     context: dict[str, Any] = {
         "rows": rows(place, page.events),
         "head": page.head,

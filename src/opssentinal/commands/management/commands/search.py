@@ -38,15 +38,16 @@ class Command(BaseCommand):
         if console.is_terminal and not options["json"]:
             # One table, so that its columns are of one width.
             pages = iter([_joined(list(pages))])
-        count = 0
+        count, is_complete = 0, True
         page = None
         for page in pages:
+            is_complete = is_complete and page.complete
             if not count:
                 record_view("search")  # the pages are fixed at the head of the first, so this is not in them
             count += len(page.events)
             if page.events:
                 show(page.events, console, tz, is_json=options["json"])
-        if page is not None and not page.complete:
+        if not is_complete:
             complain("The search index lacks the newest events: there may be more.")
         elif page is not None and page.next is not None:
             complain(f"Only the first {count:,} are shown: raise --limit, or write all with `opssentinal export`.")
@@ -55,8 +56,8 @@ class Command(BaseCommand):
 
 
 def _joined(pages: list[Page]) -> Page:
-    last = pages[-1]
-    return Page([event for page in pages for event in page.events], last.next, last.head, last.complete)
+    is_complete = all(page.complete for page in pages)
+    return Page([event for page in pages for event in page.events], pages[-1].next, pages[-1].head, is_complete)
 
 
 def _pages(wanted: Filter, limit: int, order: Order) -> Iterator[Page]:
