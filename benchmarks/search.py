@@ -28,8 +28,8 @@ from opssentinal.events.encoding import draft
 from opssentinal.events.model import Event, from_us, to_us
 from opssentinal.ledger.bundle import Bundle
 from opssentinal.query import Filter, parse
+from opssentinal.search.bringing import BATCH_EVENTS
 from opssentinal.search.duckdb import DuckDBStore
-from opssentinal.search.feed import BATCH_EVENTS
 from opssentinal.search.interruption import Interruption
 
 FACETS: Final = ("action", "actor", "target_type", "outcome", "ip", "source")

@@ -21,6 +21,7 @@ from opssentinal.exports import jobs, services
 from opssentinal.exports.models import Export
 from opssentinal.query import Filter
 from opssentinal.search.client import search
+from opssentinal.search.interruption import Interruption
 from opssentinal.workspace.models import User
 from tests.exports.conftest import ADMIN, ALICE, Back, downloads, events, make_files, record_events
 from tests.workspace.conftest import unwritable
@@ -238,6 +239,22 @@ def test_exports_wait_while_search_is_away(back: Back) -> None:
     assert make_files() == 1
     asked.refresh_from_db()
     assert (asked.status, asked.rows) == ("ready", 5)
+
+
+def test_an_export_whose_index_is_opened_again_is_made_anew(back: Back) -> None:
+    """Search went away under it and is there again at once, so that nothing else tells whose fault it was."""
+    record_events(events(5))
+    asked = ask()
+    export = jobs._claim(Export.objects.all())
+    assert export is not None
+    assert not jobs._has_gone(Unavailable("The file cannot be written."), export)
+    withdrawn = Interruption()
+    withdrawn.cancel("closing")
+    assert jobs._has_gone(withdrawn.error(), export)
+    assert jobs._put_back(export)
+    assert make_files() == 1
+    asked.refresh_from_db()
+    assert (asked.status, asked.attempts, asked.rows) == ("ready", 1, 5)
 
 
 def test_an_export_that_cannot_even_be_put_back_is_put_back_later(back: Back) -> None:

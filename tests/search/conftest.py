@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from opssentinal.back import Back
 from opssentinal.config import Config, load
 from opssentinal.search.client import SearchClient
 from opssentinal.search.interruption import Interruption
+from opssentinal.search.store import SearchStore
 from tests.ledger.conftest import ledger
 
 __all__ = ["ledger"]
@@ -58,3 +60,22 @@ class Meanwhile(Interruption):
         self._steps += 1
         if self._steps == 3:
             self._act()
+
+
+def store_of(back: Back) -> SearchStore:
+    """The store in use; waits while it is being exchanged."""
+    with back.index.reading() as store:
+        return store
+
+
+def is_clean(back: Back) -> bool:
+    """Whether the file in use has no bytes of forgotten events, and none is on its way."""
+    return store_of(back).is_clean and not back.feed.successor.is_made
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

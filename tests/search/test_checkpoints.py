@@ -15,6 +15,7 @@ from opssentinal.errors import Unavailable
 from opssentinal.query import Filter, parse
 from opssentinal.search.duckdb import DuckDBStore
 from opssentinal.search.duckdb import store as engine
+from opssentinal.search.index import remove
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt, GivenUp
 from tests.crash import injection
@@ -28,7 +29,6 @@ _BATCH = 200
 def test_questions_do_not_keep_events_out_or_off_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While others ask all the time and keep rows of their own, every batch is taken in, and the file goes on too."""
     monkeypatch.setattr(engine, "_CHECKPOINT_ROWS", 2 * _BATCH)
-    monkeypatch.setattr(engine, "_FORCED_CHECKPOINT_ROWS", 4 * _BATCH)
     store, batch, ended = DuckDBStore(tmp_path / "index", threads=2), many(_BATCH), threading.Event()
     failures: list[Exception] = []
 
@@ -61,6 +61,26 @@ def test_questions_do_not_keep_events_out_or_off_the_disk(tmp_path: Path, monkey
         again = DuckDBStore(tmp_path / name)
         assert again.rows() == again.position == 20 * _BATCH
         again.close()
+
+
+def test_the_file_is_written_beside_a_question_that_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an export: the log grows no longer for it, and nobody else waits; it goes on with what it began with."""
+    monkeypatch.setattr(engine, "_CHECKPOINT_ROWS", 2 * _BATCH)
+    store, batch, left = DuckDBStore(tmp_path / "index", threads=2), many(_BATCH), []
+    store.ingest([bundle_of(batch)])
+
+    def meanwhile() -> None:
+        for number in range(1, 21):
+            store.ingest([bundle_of(batch, number * _BATCH)])
+            left.append(store._unsaved_rows)
+            assert store.page(Filter(), 10, None, "newest", None, Interruption()).head == (number + 1) * _BATCH
+        assert store.forget(_BATCH // 2) == _BATCH // 2
+
+    page = store.page(Filter(), 1_000, None, "newest", None, Meanwhile(meanwhile))
+    assert (len(page.events), page.head) == (_BATCH, _BATCH)
+    assert len(left) == 20
+    assert max(left) <= 2 * _BATCH
+    store.close()
 
 
 def test_what_settles_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,12 +162,13 @@ def test_a_rewrite_that_fails_can_be_made_again(tmp_path: Path, calls: str, nth:
     store.forget(_BATCH // 2)
     with injection.failing(os.getpid(), calls, "EIO", str(nth), *made, follow=True) as failed:
         with pytest.raises((Unavailable, Corrupt)) as told:
-            store.rewrite(made[0])
+            store.rewrite(made[0], Interruption())
         assert failed() == 1
     if not isinstance(told.value, Unavailable) or isinstance(told.value, GivenUp):
         store.close()
         store = DuckDBStore(tmp_path / "index")
-    store.rewrite(made[0])
+    remove(made[0])
+    store.rewrite(made[0], Interruption())
     store.close()
     again = DuckDBStore(made[0])
     assert (again.rows(), again.position, again.is_clean) == (_BATCH // 2, _BATCH, True)

@@ -337,7 +337,7 @@ def test_forgets_what_was_pruned(opened: Callable[[], SearchStore], tmp_path: Pa
     assert [store.position, store.rows(), store.minimum_index] == [400, 144, 256]
     assert store.forget(300) == 44
     rewritten = tmp_path / "rewritten"
-    store.rewrite(rewritten)
+    store.rewrite(rewritten, GO)
     store.close()
     other = DuckDBStore(rewritten)
     assert other.is_clean

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pytest
+from django.core.management import call_command
 
-from opssentinal.back import Back
 from opssentinal.config import Config
 from opssentinal.errors import Unavailable
 from opssentinal.events.model import Event, RecordedEvent
@@ -19,17 +17,15 @@ from opssentinal.ledger import reader
 from opssentinal.ledger.bundle import Bundle
 from opssentinal.ledger.pruning import prune
 from opssentinal.query import Filter
-from opssentinal.search import feed, wire
-from opssentinal.search.client import SearchClient
+from opssentinal.search import bringing, feed
+from opssentinal.search.client import Page, SearchClient
 from opssentinal.search.duckdb import DuckDBStore
 from opssentinal.search.duckdb import store as engine
 from opssentinal.search.feed import Feed
 from opssentinal.search.index import Index
-from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt
-from tests.crash import injection
 from tests.ledger.conftest import NOW_US, commit, reset_head
-from tests.search.conftest import Meanwhile, running
+from tests.search.conftest import is_clean, running, until
 from tests.search.events import bundle_of, event, many, newest_first
 
 pytestmark = pytest.mark.usefixtures("ledger")
@@ -150,73 +146,13 @@ def test_pruned_events_are_forgotten(config: Config) -> None:
     secret = "Zacharias-Quarrington"
     commit([event(at, message=f"{secret} {at}" * 20) for at in range(512)], NOW_US)
     commit(many(100), NOW_US + 10_000_000)
-    with running(config) as (_, client):
+    with running(config) as (back, client):
         assert client.extent(Filter()).count == 612
         prune(NOW_US + 1)
         assert client.extent(Filter()).count == 100
         equals_ledger(client)
+        until(lambda: is_clean(back))
     assert secret.encode() not in config.search_path.read_bytes()
-
-
-@pytest.mark.parametrize(("calls", "error"), [("pwrite64", "ENOSPC"), ("pwrite64", "EIO"), ("fsync,fdatasync", "EIO")])
-def test_a_rewrite_that_fails_leaves_the_index_in_use(
-    config: Config, monkeypatch: pytest.MonkeyPatch, calls: str, error: str
-) -> None:
-    """Answers go on being whole and the file stays, also where a question is under way, which the engine gives up too; the bytes of
-    forgotten events go once there is room for a second file."""
-    injection.require()
-    commit([event(n) for n in range(512)], NOW_US)
-    commit(many(40), NOW_US + 10_000_000)
-    with running(config) as (back, client):
-        assert back.feed.catch_up(30)
-        inode = config.search_path.stat().st_ino
-        made = config.search_path.with_name(config.search_path.name + ".rewritten")
-        with injection.failing(
-            os.getpid(), calls, error, "1+", made, made.with_name(made.name + ".wal"), follow=True
-        ) as failed:
-            with _question_under_way(back, lambda: failed() > 0):
-                prune(NOW_US + 1)
-                _until(lambda: failed() > 0)
-            _until(lambda: back.feed.error is None)
-            for _ in range(3):
-                page = client.page(Filter())
-                assert page.complete
-                assert page.events == newest_first(in_ledger())
-            assert config.search_path.stat().st_ino == inode
-        monkeypatch.setattr(back.feed, "_rewrite_at", 0.0)
-        _until(lambda: config.search_path.stat().st_ino != inode)
-        assert client.page(Filter()).complete
-
-
-@contextmanager
-def _question_under_way(back: Back, go_on: Callable[[], bool]) -> Iterator[None]:
-    """A question that has begun and goes on when it may; it need not end well."""
-    begun = threading.Event()
-
-    def stand_still() -> None:
-        begun.set()
-        _until(go_on)
-
-    def ask() -> None:
-        with suppress(Unavailable, Corrupt):
-            back.service._work(
-                wire.PageQuestion(Filter(), 10, None, "newest", None), Meanwhile(stand_still), lambda *_: None
-            )
-
-    asker = threading.Thread(target=ask)
-    asker.start()
-    begun.wait(10)
-    try:
-        yield
-    finally:
-        asker.join()
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_nobody_waits_for_an_index_that_cannot_be_fed(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,20 +172,47 @@ def test_nobody_waits_for_an_index_that_cannot_be_fed(config: Config, monkeypatc
         assert all(len(page.events) == 5 for page in pages)
 
 
-def test_reindex_builds_the_same_again(config: Config) -> None:
-    """Reindexing tells its progress, leaves one file, and what is recorded meanwhile is there too."""
-    indexed(config, many(300))
+def test_the_command_says_that_the_newest_events_are_missing(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where only the first of several pages lacked them, since the others go back from its head."""
+    commit(many(1_200), NOW_US)
+    with running(config) as (back, _):
+        assert back.feed.catch_up(30)
+        call_command("search", limit=1_100)
+        assert "Only the first 1,100" in capsys.readouterr().err
+        follow, page = back.feed._follow, SearchClient.page
+
+        def fail() -> None:
+            raise Unavailable("The disk of the search index is full.", code="disk_full")
+
+        def then_well(*args: Any, **options: Any) -> Page:
+            found = page(*args, **options)
+            monkeypatch.setattr(back.feed, "_follow", follow)
+            until(lambda: back.feed.error is None)
+            return found
+
+        monkeypatch.setattr(back.feed, "_follow", fail)
+        until(lambda: back.feed.error is not None)
+        monkeypatch.setattr(SearchClient, "page", then_well)
+        call_command("search", limit=1_100)
+        assert "lacks the newest events" in capsys.readouterr().err
+
+
+def test_an_index_that_is_not_open_yet_is_not_said_to_be_well(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a long log after a crash takes a while, in which nothing can be found."""
+    indexed(config, many(10))
+    go_on, opened = threading.Event(), Index.open
+
+    def open_late(index: Index) -> None:
+        assert go_on.wait(20)
+        opened(index)
+
+    monkeypatch.setattr(Index, "open", open_late)
     with running(config) as (_, client):
-        said: list[tuple[int, int]] = []
-
-        def progress(done: int, total: int) -> None:
-            said.append((done, total))
-
-        client.reindex(progress)
-        commit([event(1)])
+        assert client.status().rebuilding
+        go_on.set()
         equals_ledger(client)
-        assert all(done <= total for done, total in said)
-    assert sorted(path.name for path in config.data_dir.glob("search*")) == ["search.duckdb"]
 
 
 def test_starts_with_an_empty_ledger(config: Config) -> None:
@@ -276,7 +239,7 @@ class Watched(DuckDBStore):
 
 def test_batches_are_bounded_by_their_text(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """However large events are, a batch holds no more text than its bound and one bundle, and everything arrives."""
-    monkeypatch.setattr(feed, "BATCH_BYTES", 1 << 19)
+    monkeypatch.setattr(bringing, "BATCH_BYTES", 1 << 19)
     monkeypatch.setattr(Watched, "batches", [], raising=False)
     for part in range(10):
         commit([event(part * 20 + at, metadata={"text": f"{part} {at} " * 2_000}) for at in range(20)])
@@ -311,7 +274,7 @@ class Overtaken(DuckDBStore):
 
 def test_ledger_replaced_between_batches(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """The follower does not wait for events that will never come, but follows what is there now."""
-    monkeypatch.setattr(feed, "BATCH_EVENTS", 50)
+    monkeypatch.setattr(bringing, "BATCH_EVENTS", 50)
     monkeypatch.setattr(Overtaken, "is_first", True)
     for part in range(10):
         commit(many(50, seed=part))
@@ -329,89 +292,6 @@ def test_ledger_replaced_between_batches(config: Config, monkeypatch: pytest.Mon
     finally:
         follower.stop()
         index.close()
-
-
-def test_new_file_waits_for_readers_who_wait_for_nothing(config: Config) -> None:
-    """While somebody reads for long, an index built again waits, questions are answered at once, and then it is used."""
-    indexed(config, many(100))
-    with running(config) as (back, client):
-        client.status()
-        ended = threading.Event()
-
-        def reindex() -> None:
-            client.reindex()
-            ended.set()
-
-        thread = threading.Thread(target=reindex)
-        with back.index.reading() as old:
-            thread.start()
-            for at in range(10):
-                commit([event(at, action=f"round.n{at}")])
-                assert client.page(Filter(), limit=1000).complete
-                assert not ended.wait(0.1)
-            assert back.index.store is old
-        thread.join(30)
-        assert ended.is_set()
-        assert back.index.store is not old
-        equals_ledger(client)
-
-
-def test_stopping_leaves_no_index_half_exchanged(config: Config) -> None:
-    """An index built again that could not be put in place before the end is an error, and its file is gone."""
-    indexed(config, many(100))
-    index = Index(config.search_path, DuckDBStore)
-    follower = Feed(index, DuckDBStore)
-    follower.start()
-    assert follower.catch_up(30)
-    errors: list[str] = []
-
-    def reindex() -> None:
-        try:
-            follower.reindex(lambda done, total: None, Interruption())
-        except Unavailable as error:
-            errors.append(error.detail)
-
-    with index.reading():
-        thread = threading.Thread(target=reindex)
-        thread.start()
-        assert not threading.Event().wait(0.5)
-        follower.stop()
-        thread.join(30)
-    index.close()
-    assert errors == ["Search is stopping."]
-    assert sorted(path.name for path in config.data_dir.glob("search*")) == ["search.duckdb"]
-
-
-def test_pruned_bytes_go_although_the_index_is_built_again(config: Config) -> None:
-    """A rewritten file and one built again that wait at the same time both come to their end; none is lost or left."""
-    secret = "Zacharias-Quarrington"
-    commit([event(at, message=f"{secret} {at}" * 20) for at in range(512)], NOW_US)
-    commit(many(100), NOW_US + 10_000_000)
-    with running(config) as (back, client):
-        assert client.extent(Filter()).count == 612
-        thread = threading.Thread(target=client.reindex)
-        with back.index.reading():
-            prune(NOW_US + 1)
-            assert client.extent(Filter()).count == 100
-            thread.start()
-            assert client.extent(Filter()).count == 100
-        thread.join(30)
-        assert not thread.is_alive()
-        equals_ledger(client)
-    assert secret.encode() not in config.search_path.read_bytes()
-    assert sorted(path.name for path in config.data_dir.glob("search*")) == ["search.duckdb"]
-
-
-def test_exchange_that_fails_loses_nothing(tmp_path: Path) -> None:
-    """Where the new file is not there to be used, the old one is still used."""
-    index = Index(tmp_path / "index", DuckDBStore)
-    index.open()
-    index.store.ingest([bundle_of(many(10))])
-    with pytest.raises(FileNotFoundError):
-        index.replace(tmp_path / "missing")
-    index.open()
-    assert index.store.rows() == 10
-    index.close()
 
 
 def test_the_file_is_written_when_nothing_new_comes(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -487,11 +367,11 @@ def test_an_index_that_cannot_even_be_begun(config: Config) -> None:
     commit(many(5), NOW_US)
     config.search_path.mkdir(parents=True)
     with running(config) as (back, client):
-        _until(lambda: back.feed.error is not None)
+        until(lambda: back.feed.error is not None)
         status = client.status()
         assert (status.rebuilding, status.position) == (True, 0)
         with pytest.raises(Unavailable):
             client.page(Filter())
         config.search_path.rmdir()
-        _until(lambda: not client.status().rebuilding)
+        until(lambda: not client.status().rebuilding)
         equals_ledger(client)

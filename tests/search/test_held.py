@@ -14,7 +14,7 @@ from opssentinal.query import Filter, parse
 from opssentinal.search.client import SearchClient
 from opssentinal.search.duckdb import DuckDBStore
 from tests.ledger.conftest import NOW_US, commit
-from tests.search.conftest import running
+from tests.search.conftest import is_clean, running, until
 from tests.search.events import bundle_of, event, many
 from tests.search.test_feed import equals_ledger
 
@@ -80,9 +80,10 @@ def test_what_is_let_go_is_forgotten(config: Config) -> None:
         equals_ledger(client)
         assert 0 < client.extent(Filter()).count - 100 < 256
     prune()
-    with running(config) as (_, client):
+    with running(config) as (back, client):
         equals_ledger(client)
         assert client.extent(Filter()).count == 100
+        until(lambda: is_clean(back))
     assert SECRET.encode() not in config.search_path.read_bytes()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,6 +69,39 @@ def test_cancelling_stops_the_engine(store: DuckDBStore) -> None:
     assert caught.value.code == "cancelled"
     assert time.monotonic() - started < whole_s / 2
     assert store.extent(Filter(), None, Interruption()).count == 200_000
+
+
+def test_closing_waits_for_no_question(large: Path, tmp_path: Path) -> None:
+    """Whoever closes the index ends what is under way, however long that would take, with an error that says to ask again."""
+    store = DuckDBStore(large, threads=1)
+    started = time.monotonic()
+    store.extent(HEAVY, None, Interruption())
+    whole_s = time.monotonic() - started
+    told: list[Unavailable] = []
+
+    def ask(answer: Callable[[Interruption], object]) -> None:
+        with pytest.raises(Unavailable) as caught:
+            answer(Interruption())
+        told.append(caught.value)
+
+    asked: list[Callable[[Interruption], object]] = [
+        lambda stop: store.extent(HEAVY, None, stop),
+        lambda stop: store.export(HEAVY, None, "parquet", tmp_path / "out", False, lambda _: None, stop),
+        lambda stop: store.rewrite(tmp_path / "copy", stop),
+    ]
+    askers = [threading.Thread(target=ask, args=[each]) for each in asked]
+    for asker in askers:
+        asker.start()
+    while len(store._under_way) < len(asked):
+        time.sleep(0.001)
+    time.sleep(min(whole_s / 10, 0.1))
+    started = time.monotonic()
+    store.close()
+    assert time.monotonic() - started < whole_s
+    for asker in askers:
+        asker.join()
+    assert [error.code for error in told] == ["rebuilding"] * len(asked)
+    assert not (tmp_path / "out").exists()
 
 
 def test_cancelled_export_leaves_no_file(store: DuckDBStore, tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def test_stopped_reindexing_leaves_the_index_in_use(config: Config, ledger: Call
                 stop.cancel()
 
         with pytest.raises(Unavailable, match="withdrawn"):
-            follower.reindex(progress, stop)
+            follower.successor.build(progress, stop)
         assert index.store is old
         assert old.rows() == 1_000
         commit([event(1)])

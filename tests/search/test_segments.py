@@ -250,7 +250,7 @@ def test_no_target_is_hidden_among_many(opened: Callable[[], DuckDBStore]) -> No
     store.forget(4 * SEGMENT_SEQS, sorted(kept))
     recorded = [each for each in recorded if each.seq in kept or each.seq >= 4 * SEGMENT_SEQS]
     made = store.path.with_name("rewritten")
-    store.rewrite(made)
+    store.rewrite(made, GO)
     rewritten = DuckDBStore(made, threads=1)
     for query in asked:
         wanted = newest_first(matching(recorded, parse(query)))
@@ -322,7 +322,7 @@ def test_forgotten_values_are_gone_once_rewritten(opened: Callable[[], DuckDBSto
     assert store.forget(9 * SEGMENT_SEQS, kept) == 16
     assert found(store, "actor:usr_p3") == [3]
     assert found(store, "actor:usr_p4") == []
-    store.rewrite(tmp_path / "rewritten")
+    store.rewrite(tmp_path / "rewritten", GO)
     spread(other, [[], [], [], [person("p3")], [], [], [], [], [person("alice")]])
     other.ingest([bundle_of([person("alice")], other.position)])
     store.close()

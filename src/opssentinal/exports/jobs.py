@@ -132,7 +132,7 @@ def _make(export: Export, stop: threading.Event | None, clock: Callable[[], date
     except Exception as error:  # noqa: BLE001 - logged, and told in the row
         # Whatever it is: the row says so, and nobody waits for ever.
         _log.exception("export %s could not be made", export.public_id)
-        if isinstance(error, Overloaded) or (isinstance(error, Unavailable) and _reach() < export.head):
+        if isinstance(error, Overloaded) or (isinstance(error, Unavailable) and _has_gone(error, export)):
             # Not the export's fault: search went away under it, or has no place for it now.
             return not _end(partial(_put_back, export))
         export.path.unlink(missing_ok=True)
@@ -142,6 +142,11 @@ def _make(export: Export, stop: threading.Event | None, clock: Callable[[], date
     finally:
         unfinished.unlink(missing_ok=True)
     return True
+
+
+def _has_gone(error: Unavailable, export: Export) -> bool:
+    """Whether search went away under an export; it may be there again by now."""
+    return error.code == "rebuilding" or _reach() < export.head
 
 
 def _put_back(export: Export) -> int:

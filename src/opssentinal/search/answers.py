@@ -38,7 +38,7 @@ class Page(Struct):
 
     `head`: only events with a lower seq were looked at; hand it back for the next page, so that pages never shift.
     `complete` is false while the index lacks the last events of the ledger, or of those below the head asked for: what is missing will be
-    found later. One that is being built again answers nothing instead. The same word means the same in every answer.
+    found later. One that lacks many answers nothing instead, and nothing else than pages is answered by one that lacks any.
     `partial` is true where patience ended before the search did: `events`, of which there may be none, are what was found by
     then, and `next` is how far it came.
     """
@@ -99,7 +99,6 @@ class Overview(Struct):
     facets: dict[str, list[FacetValue]]
     histogram: Histogram
     extent: Extent
-    complete: bool = True
 
 
 class SeenAction(Struct):
@@ -122,8 +121,8 @@ class Exported(Struct):
 class Status(Struct):
     """Where search stands. `position` is the first seq it does not have yet, `ledger_size` where it should be.
 
-    `rebuilding`: it lacks most or all events (a new index is being filled, or cannot even be begun) and answers nothing.
-    `reindexing`: a second file is being built while the first answers. `error`: why the index cannot be fed at the moment.
+    `rebuilding`: it lacks most or all events: a new index is being filled, is not open yet, or cannot even be begun.
+    `reindexing`: a second file is being made while the first answers. `error`: why the index cannot be fed at the moment.
     """
 
     position: int

@@ -9,20 +9,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 from django.db import connection
 
 from opssentinal.errors import OpsSentinalError, Unavailable
 from opssentinal.followers.backoff import Backoff
 from opssentinal.ledger import held, reader
-from opssentinal.ledger.bundle import Bundle
-from opssentinal.search.index import Index, Opener, is_whole, remove
-from opssentinal.search.interruption import Interruption
-from opssentinal.search.store import Corrupt, GivenUp, SearchStore, Unsynced
+from opssentinal.search.bringing import bring_all
+from opssentinal.search.index import Index, Opener
+from opssentinal.search.store import Corrupt, GivenUp, SearchStore
+from opssentinal.search.successor import Successor
 
 # Events gather this long before they are brought, unless a question waits: a batch costs the same for 1 or 2,000.
 GATHER_S = 0.3
@@ -35,20 +32,8 @@ ASKED_LATELY_S = 5.0
 GATHER_FAST_S = 0.45
 # After so long without anything new, the index's file is written.
 SETTLES_AFTER_S = 10.0
-# A batch: large enough for the engine, small enough to stop and answer in between; with one bundle more still one statement.
-BATCH_EVENTS = 36_864
-# And of text: the engine and we hold it a few times over at once, and a batch that kills the process would come again.
-BATCH_BYTES = 24 << 20
-# As many events are brought in batches where they were too large for a portion, of which each trial costs as much as these.
-LOAD_AGAIN_EVENTS = 250_000
 # Further behind than this at the start, the index counts as being rebuilt and questions do not wait for it.
 REBUILDING_EVENTS = 50_000
-# A new file comes into use when nobody reads the old one. Where there is always somebody, new questions are held back for a
-# moment this often.
-_HOLD_BACK_EVERY_S = 30.0
-_HOLD_BACK_S = 0.2
-# A second file that could not be written is tried again after this.
-REWRITE_AGAIN_S = 300.0
 # What failed once mostly goes well at the next turn, which comes in a fraction of a second.
 _NEXT_TURN_S = 1.0
 # Questions fail soon where the engine has given the file up; those that do not end with the store.
@@ -57,20 +42,15 @@ _LET_GO_S = 2.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
-class _NewFile:
-    """An index file that is finished, closed, and to be used instead of the present one."""
-
-    path: Path
-    is_used: bool = False
-
-
 class Feed:
-    """The thread that feeds an Index. `start` returns at once; `stop` after the batch in hand."""
+    """The thread that feeds an Index. `start` returns at once; `stop` after the batch in hand.
+
+    `successor` makes new files for it, with `opener`.
+    """
 
     def __init__(self, index: Index, opener: Opener) -> None:
         self._index = index
-        self._opener = opener
+        self.successor = Successor(index, opener, self.report)
         self._changed = threading.Condition()
         self._asked = 0
         self._asked_at = 0.0
@@ -80,24 +60,16 @@ class Feed:
         self._stopping = False
         self._verified: SearchStore | None = None
         self._forgotten: tuple[SearchStore, int, int] | None = None
-        self._new: _NewFile | None = None
-        self._hold_back_at = 0.0
-        self._rewrite_at = 0.0
         self._brought_at = 0.0
-        self._reindexing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="search-feed", daemon=True)
         self.ledger_size = 0
         self.is_rebuilding = False
-        self._damage: tuple[SearchStore, Corrupt] | None = None
+        self._damage: tuple[SearchStore, Corrupt | GivenUp] | None = None
         self.error: str | None = None
 
     def start(self) -> None:
-        """Begin to follow, and remove new files that a crash kept from coming into use."""
-        for name in ("reindex", "rewritten"):
-            try:
-                remove(self._beside(name))
-            except OSError as error:  # a new one removes it before it is made
-                _log.warning("What is left of a new search index cannot be removed: %s", error)
+        """Begin to follow."""
+        self.successor.clear()
         self._thread.start()
 
     def stop(self, timeout_s: float = 30.0) -> None:
@@ -105,19 +77,15 @@ class Feed:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        self.successor.stop()
         self._thread.join(timeout_s)
 
-    def report(self, store: SearchStore, damage: Corrupt) -> None:
-        """Somebody met damage while reading a store: it is thrown away at the next turn, if it is in use then."""
+    def report(self, store: SearchStore, damage: Corrupt | GivenUp) -> None:
+        """Somebody met damage while reading a store: it is thrown away or opened again at the next turn, if it is in use then."""
         with self._changed:
             self._damage = store, damage
             self._asked += 1
             self._changed.notify_all()
-
-    @property
-    def is_reindexing(self) -> bool:
-        """Whether a second index is being built."""
-        return self._reindexing.locked()
 
     def is_nearly_there(self, position: int) -> bool:
         """Whether an index that is so far has something, and lacks no more than what came lately."""
@@ -147,65 +115,6 @@ class Feed:
             has_all = self._served >= ticket and not self.is_rebuilding and self.error is None
             return self._reached if has_all else None
 
-    def reindex(self, progress: Callable[[int, int], None], stop: Interruption) -> None:
-        """Build a second index from the whole ledger, then exchange the two. Questions are answered meanwhile.
-
-        `progress` gets the events done and all there are. Raises Unavailable where one is being built already, or the new one
-        cannot be written: then the one in use stays.
-        """
-        if not self._reindexing.acquire(blocking=False):
-            raise Unavailable("The search index is being built again already.", code="reindexing")
-        made = self._beside("reindex")
-        try:
-            self._fill(made, progress, stop)
-            self._adopt(made, stop)
-        except (Corrupt, OSError) as error:  # of the new file: nothing is wrong with the one in use
-            raise _unwritten(str(error)) from error
-        finally:
-            with suppress(OSError):  # what is left of it is removed by the next start, and before the next one is built
-                remove(made)
-            self._reindexing.release()
-            connection.close()
-
-    def _fill(self, made: Path, progress: Callable[[int, int], None], stop: Interruption) -> None:
-        """Bring the whole ledger into a new file, and close it."""
-        remove(made)
-        store = self._opener(made)
-        try:
-            with closing(_bring_all(store)) as positions:
-                for position in positions:
-                    stop.check()
-                    progress(position, max(position, reader.head().size))
-            store.ingest([])
-        finally:
-            store.close()
-        if not is_whole(made):
-            raise _unwritten("its log could not be written into it.")
-
-    def _beside(self, name: str) -> Path:
-        return self._index.path.with_name(f"{self._index.path.name}.{name}")
-
-    def _adopt(self, made: Path, stop: Interruption) -> None:
-        """Hand a finished file to the thread and wait until it is in use. Raises Unavailable where that does not happen."""
-        new = _NewFile(made)
-        with self._changed:
-            self._wait_for(lambda: self._new is None, stop)
-            self._new = new
-            try:
-                self._wait_for(lambda: self._new is not new, stop)
-            finally:
-                if self._new is new:
-                    self._new = None
-        if not new.is_used:
-            raise Unavailable("The new index could not be put in place.", hint="Look into the log, and try again.")
-
-    def _wait_for(self, reached: Callable[[], bool], stop: Interruption) -> None:
-        while not reached():
-            stop.check()
-            if self._stopping:
-                raise Unavailable("Search is stopping.", hint="Build the index again when it has started.")
-            self._changed.wait(0.1)
-
     def _run(self) -> None:
         backoff = Backoff(first_s=0.2, most_s=10.0)
         while not self._stopping:
@@ -214,6 +123,7 @@ class Feed:
             try:
                 self._index.open()
                 self._meet_damage()
+                self.successor.put_in_place()
                 self._follow()
                 self._reached = self._index.store.position
                 if self._index.store.taken > self._index.store.position:
@@ -269,8 +179,7 @@ class Feed:
                 self._changed.wait_for(lambda: self._stopping, timeout=1.0)
 
     def _follow(self) -> None:
-        """One turn: forget what was pruned, bring what is new, and exchange the file where one is ready."""
-        self._exchange()
+        """One turn: forget what was pruned, and bring what is new."""
         self._index.check_file()
         store = self._index.store
         head = reader.head()
@@ -284,7 +193,7 @@ class Feed:
                 self._changed.notify_all()  # nobody waits for an index that is being rebuilt
         before = store.taken
         if before < head.size or store is not self._verified:
-            with closing(_bring_all(store)) as positions:
+            with closing(bring_all(store)) as positions:
                 for _ in positions:
                     self._verified = store
                     self._brought_at = time.monotonic()
@@ -297,9 +206,9 @@ class Feed:
             with self._changed:
                 self.is_rebuilding = False
                 self._changed.notify_all()
-        if not store.is_clean and self._new is None and time.monotonic() >= self._rewrite_at:
-            self._rewrite(store)
-        elif time.monotonic() - self._brought_at > SETTLES_AFTER_S:
+        if not store.is_clean:
+            self.successor.copy()
+        if time.monotonic() - self._brought_at > SETTLES_AFTER_S:
             store.settle()
 
     def _forget(self, store: SearchStore, minimum_index: int) -> None:
@@ -310,90 +219,3 @@ class Feed:
             if forgotten := store.forget(minimum_index, held.all_seqs()):
                 _log.info("search forgets %s events", forgotten)
             self._forgotten = state
-
-    def _rewrite(self, store: SearchStore) -> None:
-        """Write a file without the bytes of forgotten events. Where it cannot be written the one in use stays, until a later turn."""
-        made = self._beside("rewritten")
-        try:
-            remove(made)
-            store.rewrite(made)
-        except (Unsynced, Unavailable, OSError) as error:  # any other Corrupt is of what was read
-            _log.warning("The bytes of forgotten events stay in the search index for now: %s", error)
-            self._rewrite_at = time.monotonic() + REWRITE_AGAIN_S
-            with suppress(OSError):
-                remove(made)
-            if isinstance(error, Unsynced | GivenUp):
-                raise GivenUp(str(error)) from error
-            return
-        with self._changed:
-            if self._new is None:
-                self._new = _NewFile(made)
-            else:
-                remove(made)  # an index that was built again meanwhile is as good
-        self._exchange()
-
-    def _exchange(self) -> None:
-        """Use the new file as soon as nobody reads the old one (exports may take long)."""
-        new = self._new
-        if new is None:
-            return
-        patience_s = 0.0
-        if (now := time.monotonic()) >= self._hold_back_at:
-            patience_s, self._hold_back_at = _HOLD_BACK_S, now + _HOLD_BACK_EVERY_S
-        is_over = True
-        try:
-            is_over = new.is_used = self._index.replace(new.path, patience_s)
-        finally:
-            with self._changed:
-                if is_over and self._new is new:
-                    self._new = None
-                    self._changed.notify_all()
-
-
-def _unwritten(reason: str) -> Unavailable:
-    return Unavailable(
-        f"The new index could not be written: {reason}",
-        hint="The one in use is as it was. Look at the disk, and try again.",
-    )
-
-
-def _bring_all(store: SearchStore) -> Generator[int]:
-    """Bring everything that is in the ledger by now, in large portions as far as that goes. Yield what is taken each time.
-
-    The last events wait until something more is ingested.
-    """
-    size, load_from, before = reader.head().size, 0, -1
-    # At least once, since a batch of nothing new compares too; and no further where nothing comes: the ledger is another one.
-    while before < store.taken < size or before < 0:
-        before = store.taken
-        if before >= load_from:
-            yield from store.load(size, _portion)
-            load_from = store.taken + LOAD_AGAIN_EVENTS
-        yield _bring(store)
-
-
-def _portion(first_seq: int, end_seq: int) -> Generator[Bundle]:
-    """The events of a portion and the one before it, which the store compares; in a thread that goes when the portion is read."""
-    try:
-        for bundle in reader.bundles_after(max(first_seq - 1, 0), end_seq - first_seq + 1):
-            if bundle.first_seq >= end_seq:  # a piece of one that was pruned
-                return
-            yield bundle.until(end_seq)
-    finally:
-        connection.close()
-
-
-def _bring(store: SearchStore) -> int:
-    """Bring one batch from the ledger; return what is taken. Begins one event early, which the store compares."""
-    bundles = _batch(reader.bundles_after(max(store.taken - 1, 0), BATCH_EVENTS))
-    return store.ingest(list(bundles), may_wait=True)
-
-
-def _batch(bundles: Iterable[Bundle]) -> Iterator[Bundle]:
-    """As many bundles as hold BATCH_BYTES of text, one more at most; the rest is not even read."""
-    text_bytes = 0
-    for bundle in bundles:
-        yield bundle
-        text_bytes += sum(sum(map(len, lines)) for lines in (bundle.heads, bundle.whos, bundle.whats))
-        if text_bytes >= BATCH_BYTES:
-            return

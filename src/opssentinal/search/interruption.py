@@ -14,7 +14,7 @@ from typing import Literal
 
 from opssentinal.errors import Unavailable
 
-Reason = Literal["cancelled", "query_timeout"]
+Reason = Literal["cancelled", "query_timeout", "closing"]
 
 
 class Interruption:
@@ -50,6 +50,8 @@ class Interruption:
                 hint="Narrow the time range or the filter.",
                 code="query_timeout",
             )
+        if self._reason == "closing":
+            return Unavailable("Search has to open its index again.", hint="Ask again in a moment.", code="rebuilding")
         return Unavailable("The question was withdrawn.", code="cancelled")
 
     @contextmanager

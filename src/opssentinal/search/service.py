@@ -21,7 +21,7 @@ import msgspec
 from opssentinal.errors import OpsSentinalError, Overloaded, Unavailable
 from opssentinal.followers.runner import Runner
 from opssentinal.search import wire
-from opssentinal.search.answers import Overview, Page, Status
+from opssentinal.search.answers import Page, Status
 from opssentinal.search.feed import Feed
 from opssentinal.search.index import Index
 from opssentinal.search.interruption import Interruption
@@ -37,9 +37,6 @@ WAITING_MAX: Final = 64
 WAIT_S: Final = 5.0
 _QUESTION_BYTES_MAX: Final = 1 << 20
 _STOP_AGAIN_S: Final = 0.05
-
-# Questions whose answers say themselves whether they are complete, as far as the index has nearly all.
-_TELLS = (wire.PageQuestion, wire.OverviewQuestion)
 
 Progress = Callable[[int, int], None]
 
@@ -195,13 +192,13 @@ class SearchService:
             case wire.Poke():
                 return self._runner.poke(question.task)
             case wire.ReindexQuestion():
-                return self._feed.reindex(progress, stop)
+                return self._feed.successor.build(progress, stop)
         reached = self._feed.catch_up(min(self._timeout_s, 10.0))
         stop.check()
         with self._reading() as store:
             # It may be another store by now, which lacks some of what that one had.
             is_complete = reached is not None and store.position >= reached
-            may_lack_some = isinstance(question, _TELLS) and self._feed.is_nearly_there(store.position)
+            may_lack_some = isinstance(question, wire.PageQuestion) and self._feed.is_nearly_there(store.position)
             if not may_lack_some and not _reaches(store, question, is_complete):
                 # A page can say that it lacks the last events. One that lacks most of them looks like an empty log, and a count
                 # or a file that lacks any like a whole one.
@@ -211,7 +208,7 @@ class SearchService:
                     code="rebuilding",
                 )
             answer = _ask(store, question, stop, progress)
-        if isinstance(answer, Page | Overview):
+        if isinstance(answer, Page):
             answer.complete = answer.complete and is_complete
         return answer
 
@@ -230,17 +227,20 @@ class SearchService:
         feed = self._feed
         if feed.error is None:  # else it is told at once
             feed.catch_up(1.0)
-        position = rows = file_bytes = 0
+        is_open, position, rows, file_bytes = False, 0, 0, 0
         with suppress(Unavailable), self._reading() as store:
-            position, rows, file_bytes = store.position, store.rows(), store.file_bytes()
+            is_open, position = True, store.position
+            rows, file_bytes = store.rows(), store.file_bytes()
         return Status(
             position=position,
             ledger_size=max(feed.ledger_size, position),
             # Also one that cannot even be begun. Where all goes well, a stream may be far ahead of it for a moment.
-            rebuilding=feed.is_rebuilding or (feed.error is not None and not feed.is_nearly_there(position)),
+            rebuilding=(
+                not is_open or feed.is_rebuilding or (feed.error is not None and not feed.is_nearly_there(position))
+            ),
             rows=rows,
             file_bytes=file_bytes,
-            reindexing=feed.is_reindexing,
+            reindexing=feed.successor.is_made,
             error=feed.error,
             tasks=self._runner.status(),
         )

@@ -63,7 +63,7 @@ class SearchStore(Protocol):
     and as compact JSON the further targets (`[[type,id,name,email],…]`), the changes (`[[field,before,after],…]`) and the
     metadata. A phrase must occur in one of them, without regard to case.
 
-    **Concurrency.** One thread writes (`ingest`, `load`, `settle`, `forget`, `rewrite`); any number of threads read meanwhile. Every answer
+    **Concurrency.** One thread writes (`ingest`, `load`, `settle`, `forget`); any number of threads read meanwhile. Every answer
     is of one moment, also one made of several questions (`overview`).
 
     **Stopping.** Reads take an Interruption. Once it is cancelled or past its deadline, the read ends within a fraction of a
@@ -121,8 +121,8 @@ class SearchStore(Protocol):
         The bytes are gone after the next `rewrite`.
         """
 
-    def rewrite(self, path: Path) -> None:
-        """Write everything that is in the store, and nothing that was, into a new file at `path`."""
+    def rewrite(self, path: Path, stop: Interruption) -> None:
+        """Write everything that is in the store, and nothing that was, into a new file at `path`, while others read and write."""
 
     def page(
         self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None, stop: Interruption

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import duckdb
 
 from opssentinal.errors import Unavailable
@@ -41,3 +43,9 @@ def ours(error: duckdb.Error, *, opening: bool = False) -> Exception:
     if damaged or (opening and isinstance(error, duckdb.IOException | duckdb.BinderException)):
         return (Unsynced if "fsync" in text else Corrupt)(str(error))
     return kind(f"The search engine failed: {error}")
+
+
+def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """End a transaction. There is none any more where a COMMIT failed, or where the engine has given the file up."""
+    with suppress(duckdb.Error):
+        connection.execute("ROLLBACK")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -23,21 +24,23 @@ from opssentinal.search.answers import (
     Position,
     SeenAction,
 )  # fmt: skip
-from opssentinal.search.duckdb import exporting, ingestion, loading, scanning, schema, segments
+from opssentinal.search.duckdb import copying, exporting, ingestion, loading, scanning, schema, segments
 from opssentinal.search.duckdb.conditions import condition_of
-from opssentinal.search.duckdb.failures import ours
+from opssentinal.search.duckdb.failures import ours, roll_back
 from opssentinal.search.duckdb.questions import Lasting, Questions
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt, Read
 
 _CATALOG = "search"
+# Readers that are to end are told so this often; those that do not hear it for so long lose their connection.
+_WITHDRAW_AGAIN_S = 0.02
+_WITHDRAW_S = 5.0
 # Rows that are in the write-ahead log until they are written to the file together: as many as the engine compresses at once, some
 # 40 MB of log. With half as many nearly every row is compressed twice (27 µs of processor per event instead of 17), and the file
 # keeps the room of the first time.
 _CHECKPOINT_ROWS = loading.PORTION_EVENTS
 # And this few stay there when nothing more comes.
 _SETTLED_ROWS = 10_000
-_FORCED_CHECKPOINT_ROWS = 2 * _CHECKPOINT_ROWS
 # Batches from this size on are worth a change of the number of threads, which takes a millisecond.
 _LARGE_BATCH_ROWS = 2_000
 
@@ -63,6 +66,7 @@ class DuckDBStore:
             _wal(path).unlink(missing_ok=True)
         self._unsaved_rows = 0
         self._lasting = Lasting({}, scanning.Span())
+        self._under_way: list[Interruption] = []
         self._portions_at_once = max(memory_mb // loading.PORTION_MB, 1)
         self._connection = duckdb.connect(config=schema.engine_settings(memory_mb, threads, f"{path}.tmp"))
         try:
@@ -145,7 +149,7 @@ class DuckDBStore:
         if not self._is_keeping:
             return
         with self._all_or_nothing() as connection:
-            connection.execute("UPDATE meta SET position = ?, minimum_index = ?, fingerprint = ?", self._taken)
+            self._write_meta(self._taken, self._is_clean)
             connection.execute("COMMIT")
         self._reached = self._taken
         self._unsaved_rows += self._kept_rows
@@ -184,6 +188,13 @@ class DuckDBStore:
         except duckdb.Error as error:
             raise ours(error) from error
 
+    def _write_meta(self, reached: loading.Reached, is_clean: bool) -> None:
+        """Say what the transaction reaches, in a new row: while a question goes on that began before an UPDATE, which may be an
+        export, the engine would refuse to write the file."""
+        self._connection.execute(
+            "DELETE FROM meta; INSERT INTO meta VALUES (?, ?, ?, ?, ?)", [schema.layout(), *reached, is_clean]
+        )
+
     def _fold_meta(self) -> None:
         """Keep one row of those that portions have written, each with its position: the last one."""
         self._connection.execute("DELETE FROM meta WHERE position < ?", [self.position])
@@ -210,11 +221,10 @@ class DuckDBStore:
             self._connection.execute(f"SET threads = {self._threads:d}")
 
     def _checkpoint(self) -> None:
-        """Write what is in the log to the file. Now and then the engine refuses, beside questions that keep rows of their own:
-        the next batch tries again, and one of the following insists. Until then the rows are in the log, and nothing is lost."""
-        force = "FORCE " if self._unsaved_rows >= _FORCED_CHECKPOINT_ROWS else ""
+        """Write what is in the log to the file. The engine may refuse for as long as a question goes on, and the next batch tries
+        again: until then the rows are in the log, and nothing is lost. FORCE would keep every new question waiting too."""
         try:
-            self._connection.execute(f"{force}CHECKPOINT {_CATALOG}")
+            self._connection.execute(f"CHECKPOINT {_CATALOG}")
         except duckdb.TransactionException:
             return
         except duckdb.Error as error:
@@ -229,11 +239,12 @@ class DuckDBStore:
                 "DELETE FROM event WHERE seq < ? AND seq NOT IN (SELECT unnest(?::BIGINT[]))",
                 [minimum_index, list(held)],
             ).fetchone()
-            kept = max(self.minimum_index, minimum_index)
             forgotten = int(done[0]) if done else 0
-            connection.execute("UPDATE meta SET minimum_index = ?, is_clean = is_clean AND ?", [kept, forgotten == 0])
-        self._reached = self._taken = self._reached._replace(minimum_index=kept)
-        self._is_clean = self._is_clean and forgotten == 0
+            reached = self._reached._replace(minimum_index=max(self.minimum_index, minimum_index))
+            is_clean = self._is_clean and forgotten == 0
+            self._write_meta(reached, is_clean)
+        self._reached = self._taken = reached
+        self._is_clean = is_clean
         return forgotten
 
     @property
@@ -246,25 +257,10 @@ class DuckDBStore:
         """See SearchStore.is_clean."""
         return self._is_clean
 
-    def rewrite(self, path: Path) -> None:
+    def rewrite(self, path: Path, stop: Interruption) -> None:
         """See SearchStore.rewrite."""
-        self._commit()
-        path.unlink(missing_ok=True)
-        _wal(path).unlink(missing_ok=True)
-        try:
-            schema.attach(self._connection, path, "rewritten")
-            try:
-                schema.create(self._connection, "rewritten")
-                self._connection.execute("INSERT INTO rewritten.event SELECT * FROM event ORDER BY seq")
-                segments.describe(self._connection, self.position, "rewritten")
-                self._connection.execute(
-                    "DELETE FROM rewritten.meta; INSERT INTO rewritten.meta SELECT * REPLACE (true AS is_clean) FROM meta"
-                )
-                self._connection.execute("CHECKPOINT rewritten")
-            finally:
-                self._connection.execute("DETACH rewritten")
-        except duckdb.Error as error:
-            raise ours(error) from error
+        with self._cursor(stop) as cursor:
+            copying.copy(cursor, path, stop)
 
     def page(
         self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None, stop: Interruption
@@ -340,7 +336,12 @@ class DuckDBStore:
         return sum(path.stat().st_size for path in (self.path, _wal(self.path)) if path.exists())
 
     def close(self) -> None:
-        """See SearchStore.close."""
+        """See SearchStore.close. By itself the engine would wait for the statements under way, however long they take."""
+        end = time.monotonic() + _WITHDRAW_S
+        while (readers := tuple(self._under_way)) and time.monotonic() < end:
+            for stop in readers:
+                stop.cancel("closing")
+            time.sleep(_WITHDRAW_AGAIN_S)
         self._connection.close()
 
     @contextmanager
@@ -359,7 +360,7 @@ class DuckDBStore:
         except BaseException as error:
             self._taken = self._reached
             self._kept_rows = self._kept_bytes = 0
-            _roll_back(self._connection)
+            roll_back(self._connection)
             if isinstance(error, duckdb.Error):
                 raise ours(error) from error
             raise
@@ -372,26 +373,28 @@ class DuckDBStore:
     @contextmanager
     def _reading(self, stop: Interruption) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor of its own inside one transaction, so that all answers are of one moment."""
+        with self._cursor(stop) as cursor:
+            cursor.execute("BEGIN")
+            yield cursor
+
+    @contextmanager
+    def _cursor(self, stop: Interruption) -> Iterator[duckdb.DuckDBPyConnection]:
+        self._under_way.append(stop)
         try:
             with self._connection.cursor() as cursor:
                 try:
                     with stop.working(cursor.interrupt):
                         cursor.execute(f"USE {_CATALOG}")
-                        cursor.execute("BEGIN")
                         yield cursor
                 finally:
                     # The engine ends the process where a transaction is closed whose file it has given up.
-                    _roll_back(cursor)
+                    roll_back(cursor)
         except duckdb.InterruptException as error:
             raise stop.error() from error
         except duckdb.Error as error:
             raise ours(error) from error
-
-
-def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
-    """End a transaction. There is none any more where a COMMIT failed, or where the engine has given the file up."""
-    with suppress(duckdb.Error):
-        connection.execute("ROLLBACK")
+        finally:
+            self._under_way.remove(stop)
 
 
 def _wal(path: Path) -> Path:

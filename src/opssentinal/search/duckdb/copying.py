@@ -1,0 +1,35 @@
+"""A copy of the file in use without the bytes of what was forgotten, written while others read and write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from opssentinal.search.duckdb import schema, segments
+from opssentinal.search.duckdb.failures import roll_back
+from opssentinal.search.interruption import Interruption
+
+_CATALOG = "rewritten"
+
+
+def copy(cursor: duckdb.DuckDBPyConnection, path: Path, stop: Interruption) -> None:
+    """Write what is in the index at one moment into a new file at `path`. The cursor is not inside a transaction."""
+    schema.attach(cursor, path, _CATALOG)
+    try:
+        schema.create(cursor, _CATALOG)
+        cursor.execute("BEGIN")
+        cursor.execute(f"DELETE FROM {_CATALOG}.meta")
+        cursor.execute(f"INSERT INTO {_CATALOG}.meta SELECT * REPLACE (true AS is_clean) FROM meta")
+        [(position,)] = cursor.execute(f"SELECT max(position) FROM {_CATALOG}.meta").fetchall()
+        # They stay in the order of the table, which is that of seq.
+        cursor.execute(f"INSERT INTO {_CATALOG}.event SELECT * FROM event")
+        cursor.execute("COMMIT")
+        stop.check()
+        segments.describe(cursor, position, _CATALOG)
+        cursor.execute(f"CHECKPOINT {_CATALOG}")
+    except BaseException:
+        roll_back(cursor)
+        raise
+    finally:
+        cursor.execute(f"DETACH {_CATALOG}")
