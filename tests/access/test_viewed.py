@@ -80,8 +80,9 @@ def test_another_process_does_not_record_it_again(back: Back, alice: User, monke
     assert viewed() == ["log"]
 
 
-def test_threads_of_one_session_record_one(back: Back, alice: User) -> None:
+def test_threads_of_one_session_record_one(back: Back, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """A browser that opens several pages at once is one view."""
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
     client = browser(alice)
     cookies = client.cookies
 

@@ -183,9 +183,9 @@ def test_replay_takes_the_workspaces_clock(admin: Client, receiver: Receiver) ->
     update_preferences(ALICE, HERE, "general", time_zone="Europe/Berlin")
     integration = connect(receiver).integration
     size = reader.head().size
-    commit([make_event(1)], to_us(datetime(2030, 1, 1, 22, 30, tzinfo=UTC)))
-    commit([make_event(2)], to_us(datetime(2030, 1, 1, 23, 30, tzinfo=UTC)))
-    for start in ("2030-01-02", "2030-01-02 00:00"):
+    commit([make_event(1)], to_us(datetime(2130, 1, 1, 22, 30, tzinfo=UTC)))
+    commit([make_event(2)], to_us(datetime(2130, 1, 1, 23, 30, tzinfo=UTC)))
+    for start in ("2130-01-02", "2130-01-02 00:00"):
         page = admin.post(f"{ROOT}{integration.public_id}/replay/", {"start": start}, follow=True).text
         assert f"from number {size + 1} on" in page
 
