@@ -11,6 +11,8 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from opssentinal.errors import OpsSentinalError, Overloaded, Unavailable
+from opssentinal.search.client import SearchClient
 from opssentinal.workspace.models import User
 from tests.access.conftest import LOG, Back, browser, event_of, let_auditors_read, put
 
@@ -95,6 +97,29 @@ def test_a_page_without_search_does_not_load_again_until_that_would_help(back: B
         time.sleep(0.05)
     assert answer.headers["HX-Refresh"] == "true"
     assert "straight from the ledger" not in text_of(client)
+
+
+@pytest.mark.parametrize(
+    ("refused", "said", "loads_again"),
+    [
+        (Unavailable("It needs more memory.", hint="Narrow it.", code="out_of_memory"), "It needs more memory.", False),
+        (Unavailable("It took too long.", code="query_timeout"), "took too long and was stopped", False),
+        (Overloaded("Search is busy."), "Search does not answer right now", False),
+        (Unavailable("Search does not answer."), "Search does not answer right now", True),
+    ],
+)
+def test_a_page_loads_again_by_itself_only_where_that_may_help(
+    back: Back, alice: User, monkeypatch: pytest.MonkeyPatch, refused: OpsSentinalError, said: str, loads_again: bool
+) -> None:
+    """What was too much for search would be so again, and somebody may be about to change it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise refused
+
+    monkeypatch.setattr(SearchClient, "page", refuse)
+    page = text_of(browser(alice))
+    assert said in page
+    assert ('hx-trigger="every 3s"' in page) is loads_again
 
 
 def test_a_damaged_part_of_the_log_is_said_to_be_one(damaged: Back, alice: User) -> None:

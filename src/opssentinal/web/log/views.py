@@ -7,6 +7,7 @@ to load again.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -331,9 +332,9 @@ def _mistake(request: HttpRequest, error: InvalidQuery) -> dict[str, Any]:
 def _without_search(
     request: HttpRequest, reading: Reading, place: Place, reason: Unavailable | Overloaded
 ) -> dict[str, Any]:
-    """The newest events straight from the ledger, or for a query that was too slow only the reason."""
-    if reason.code == "query_timeout":
-        return {"too_slow": reason}
+    """The newest events straight from the ledger, or for a query that asks for too much only the reason."""
+    if reason.code in ("query_timeout", "out_of_memory"):
+        return {"too_much": reason}
     before = request.GET.get("before_seq", "")
     context: dict[str, Any] = {"search_down": reason, "is_continued": bool(before)}
     try:
@@ -347,8 +348,8 @@ def _without_search(
         context["damage"] = damage
     if before:
         context["newest_url"] = place.url()
-    try:
-        context["rebuilding"] = search().status()
-    except NO_SEARCH:
-        pass  # not even that: the banner says so
+    # Of a page that asked too much at once only the reader knows when to ask again.
+    context["awaits_search"] = not isinstance(reason, Overloaded)
+    with suppress(*NO_SEARCH):  # not even that: the banner says so
+        context["search_status"] = search().status()
     return context
