@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, OperationalError, connection, connections
@@ -20,8 +21,9 @@ from opssentinal.events.model import Context
 from opssentinal.exports import jobs, services
 from opssentinal.exports.models import Export
 from opssentinal.query import Filter
+from opssentinal.search.answers import Exported
 from opssentinal.search.client import search
-from opssentinal.search.interruption import Interruption
+from opssentinal.search.duckdb import exporting
 from opssentinal.workspace.models import User
 from tests.exports.conftest import ADMIN, ALICE, Back, downloads, events, make_files, record_events
 from tests.workspace.conftest import unwritable
@@ -241,20 +243,30 @@ def test_exports_wait_while_search_is_away(back: Back) -> None:
     assert (asked.status, asked.rows) == ("ready", 5)
 
 
-def test_an_export_whose_index_is_opened_again_is_made_anew(back: Back) -> None:
-    """Search went away under it and is there again at once, so that nothing else tells whose fault it was."""
+@pytest.mark.parametrize("times", [1, jobs.ATTEMPTS_MAX])
+def test_an_export_whose_index_is_opened_again_is_made_anew(
+    back: Back, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """The index went away under it and is there again at once; but if that happens each time, it is not tried for ever."""
     record_events(events(5))
     asked = ask()
-    export = jobs._claim(Export.objects.all())
-    assert export is not None
-    assert not jobs._has_gone(Unavailable("The file cannot be written."), export)
-    withdrawn = Interruption()
-    withdrawn.cancel("closing")
-    assert jobs._has_gone(withdrawn.error(), export)
-    assert jobs._put_back(export)
+    write, left = exporting.export, iter(range(times))
+
+    def lose_the_index(*args: Any) -> Exported:
+        if next(left, None) is not None:
+            in_thread(back._index.close)
+            with pytest.raises(Unavailable) as told:
+                while True:
+                    args[-1].check()
+                    time.sleep(0.01)
+            raise told.value
+        return write(*args)
+
+    monkeypatch.setattr(exporting, "export", lose_the_index)
     assert make_files() == 1
     asked.refresh_from_db()
-    assert (asked.status, asked.attempts, asked.rows) == ("ready", 1, 5)
+    ended = ("ready", times + 1, 5) if times < jobs.ATTEMPTS_MAX else ("failed", times, None)
+    assert (asked.status, asked.attempts, asked.rows) == ended
 
 
 def test_an_export_that_cannot_even_be_put_back_is_put_back_later(back: Back) -> None:

@@ -18,7 +18,7 @@ from opssentinal.search.duckdb import DuckDBStore
 from opssentinal.search.feed import Feed
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.service import SearchService
-from tests.search.conftest import running
+from tests.search.conftest import running, until
 from tests.search.events import bundle_of, many
 
 # Every text of every event is looked at, with a pattern that cannot be found by its pieces: seconds of work.
@@ -92,8 +92,7 @@ def test_closing_waits_for_no_question(large: Path, tmp_path: Path) -> None:
     askers = [threading.Thread(target=ask, args=[each]) for each in asked]
     for asker in askers:
         asker.start()
-    while len(store._under_way) < len(asked):
-        time.sleep(0.001)
+    until(lambda: len(store._readers._under_way) == len(asked))
     time.sleep(min(whole_s / 10, 0.1))
     started = time.monotonic()
     store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from opssentinal.query import Filter
 from opssentinal.search import wire
 from opssentinal.search.duckdb import DuckDBStore, copying
 from opssentinal.search.feed import Feed
-from opssentinal.search.index import Index
+from opssentinal.search.index import Index, remove
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt
 from tests.crash import injection
@@ -85,7 +86,10 @@ def test_what_is_pruned_while_a_copy_is_written_goes_too(config: Config, monkeyp
         assert copies.begun.wait(20)
         prune(NOW_US + 10_000_001)
         equals_ledger(client)
+        old = back.index.store
         copies.go_on.set()
+        until(lambda: store_of(back) is not old)
+        equals_ledger(client)
         until(lambda: is_clean(back))
         equals_ledger(client)
     content = config.search_path.read_bytes()
@@ -152,6 +156,43 @@ def test_stopping_gives_a_copy_up(config: Config, monkeypatch: pytest.MonkeyPatc
         until(lambda: is_clean(back))
 
 
+def test_a_copy_that_is_given_up_at_any_moment(tmp_path: Path) -> None:
+    """Nothing of it stands in the way of the next one, or of the index."""
+    store = DuckDBStore(tmp_path / "index", threads=1)
+    for at in range(0, 40_000, 4_000):
+        store.ingest([bundle_of(many(4_000, seed=at), at)])
+    made = tmp_path / "made"
+    started = time.monotonic()
+    store.rewrite(made, Interruption())
+    whole_s = time.monotonic() - started
+    for part in range(30):
+        remove(made)
+        stop, ended = Interruption(), threading.Event()
+
+        def cancel(
+            after_s: float = whole_s * part / 30, stop: Interruption = stop, ended: threading.Event = ended
+        ) -> None:
+            ended.wait(after_s)
+            while not ended.is_set():
+                stop.cancel()
+
+        canceller = threading.Thread(target=cancel)
+        canceller.start()
+        try:
+            with suppress(Unavailable):
+                store.rewrite(made, stop)
+        finally:
+            ended.set()
+            canceller.join()
+        assert store.rows() == 40_000
+    remove(made)
+    store.rewrite(made, Interruption())
+    store.close()
+    copy = DuckDBStore(made)
+    assert (copy.rows(), copy.position) == (40_000, 40_000)
+    copy.close()
+
+
 def test_a_copy_is_of_one_moment(tmp_path: Path) -> None:
     """What is written beside it is in it or not, and its position says so; what waits uncommitted is not."""
     store = DuckDBStore(tmp_path / "index", threads=2)
@@ -200,10 +241,14 @@ def test_a_rewrite_that_fails_leaves_the_index_in_use(
         with injection.failing(
             os.getpid(), calls, error, "1+", made, made.with_name(made.name + ".wal"), follow=True
         ) as failed:
+            store = store_of(back)
             with _question_under_way(back, lambda: failed() > 0):
                 prune(NOW_US + 1)
                 until(lambda: failed() > 0)
-            until(lambda: back.feed.error is None)
+            until(lambda: not client.status().reindexing and back.feed.error is None)
+            assert (store_of(back) is store) == (calls == "pwrite64"), (
+                "after a failed fsync the engine gives up both files"
+            )
             for _ in range(3):
                 page = client.page(Filter())
                 assert page.complete

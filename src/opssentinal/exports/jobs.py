@@ -132,8 +132,12 @@ def _make(export: Export, stop: threading.Event | None, clock: Callable[[], date
     except Exception as error:  # noqa: BLE001 - logged, and told in the row
         # Whatever it is: the row says so, and nobody waits for ever.
         _log.exception("export %s could not be made", export.public_id)
-        if isinstance(error, Overloaded) or (isinstance(error, Unavailable) and _has_gone(error, export)):
-            # Not the export's fault: search went away under it, or has no place for it now.
+        if isinstance(error, Unavailable) and error.code == "rebuilding":
+            # The index went away under it, which may have been its doing: that is not tried for ever.
+            if export.attempts < ATTEMPTS_MAX:
+                return not _end(partial(_put_back, export, has_counted=True))
+        elif isinstance(error, Overloaded) or (isinstance(error, Unavailable) and _reach() < export.head):
+            # Not the export's fault: search itself went away, or has no place for it now.
             return not _end(partial(_put_back, export))
         export.path.unlink(missing_ok=True)
         _end(partial(_fail, export, _reason(error), clock()))
@@ -144,14 +148,9 @@ def _make(export: Export, stop: threading.Event | None, clock: Callable[[], date
     return True
 
 
-def _has_gone(error: Unavailable, export: Export) -> bool:
-    """Whether search went away under an export; it may be there again by now."""
-    return error.code == "rebuilding" or _reach() < export.head
-
-
-def _put_back(export: Export) -> int:
-    """Queue a claimed export again as if nothing had been; 0 if it was cancelled meanwhile."""
-    attempts = max(export.attempts - 1, 0)
+def _put_back(export: Export, *, has_counted: bool = False) -> int:
+    """Queue a claimed export again, as if nothing had been unless the attempt `has_counted`; 0 if it was cancelled meanwhile."""
+    attempts = export.attempts if has_counted else max(export.attempts - 1, 0)
     return _move(export, Export.Status.RUNNING, status=Export.Status.QUEUED, attempts=attempts, rows_done=0)
 
 

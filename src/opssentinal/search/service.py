@@ -229,8 +229,8 @@ class SearchService:
             feed.catch_up(1.0)
         is_open, position, rows, file_bytes = False, 0, 0, 0
         with suppress(Unavailable), self._reading() as store:
-            is_open, position = True, store.position
             rows, file_bytes = store.rows(), store.file_bytes()
+            is_open, position = True, store.position
         return Status(
             position=position,
             ledger_size=max(feed.ledger_size, position),

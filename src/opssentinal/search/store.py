@@ -38,6 +38,8 @@ class Unsynced(Corrupt):
 class GivenUp(Unavailable):
     """After an error in writing, the engine does nothing more with the file, which is as it was: it has to be opened again."""
 
+    code = "rebuilding"
+
 
 class SearchStore(Protocol):
     """A copy of the ledger's events that answers questions over `occurred_at`.
@@ -122,7 +124,10 @@ class SearchStore(Protocol):
         """
 
     def rewrite(self, path: Path, stop: Interruption) -> None:
-        """Write everything that is in the store, and nothing that was, into a new file at `path`, while others read and write."""
+        """Write everything that is in the store, and nothing that was, into a new file at `path`, while others read and write.
+
+        Raises Unavailable where that file cannot be written, GivenUp where the one in use went with it, Corrupt for what was read.
+        """
 
     def page(
         self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None, stop: Interruption

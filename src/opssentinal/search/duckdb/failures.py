@@ -35,10 +35,12 @@ def ours(error: duckdb.Error, *, opening: bool = False) -> Exception:
             hint="Narrow the time range, or raise OPSSENTINAL_SEARCH_MEMORY_MB.",
             code="out_of_memory",
         )
-    # A checkpoint that failed, or whatever is asked after one; its reason stands in the same text.
+    if "because of a previous fatal error" in text:  # whoever met that one knows what it was, and of which file
+        return GivenUp(f"The search engine failed: {error}")
+    # A checkpoint that failed; its reason stands in the same text.
     kind = GivenUp if "has been invalidated" in text else Unavailable
     if "no space left" in text:
-        return kind("The disk of the search index is full.", code="disk_full")
+        return kind("The disk of the search index is full.")
     damaged = isinstance(error, _DAMAGE) or any(word in text for word in _DAMAGE_WORDS)
     if damaged or (opening and isinstance(error, duckdb.IOException | duckdb.BinderException)):
         return (Unsynced if "fsync" in text else Corrupt)(str(error))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 
+from opssentinal.errors import Unavailable
 from opssentinal.ledger.bundle import Bundle
 from opssentinal.query import Filter
 from opssentinal.search.answers import (
@@ -28,13 +28,11 @@ from opssentinal.search.duckdb import copying, exporting, ingestion, loading, sc
 from opssentinal.search.duckdb.conditions import condition_of
 from opssentinal.search.duckdb.failures import ours, roll_back
 from opssentinal.search.duckdb.questions import Lasting, Questions
+from opssentinal.search.duckdb.readers import Readers
 from opssentinal.search.interruption import Interruption
-from opssentinal.search.store import Corrupt, Read
+from opssentinal.search.store import Corrupt, GivenUp, Read, Unsynced
 
 _CATALOG = "search"
-# Readers that are to end are told so this often; those that do not hear it for so long lose their connection.
-_WITHDRAW_AGAIN_S = 0.02
-_WITHDRAW_S = 5.0
 # Rows that are in the write-ahead log until they are written to the file together: as many as the engine compresses at once, some
 # 40 MB of log. With half as many nearly every row is compressed twice (27 µs of processor per event instead of 17), and the file
 # keeps the room of the first time.
@@ -66,12 +64,12 @@ class DuckDBStore:
             _wal(path).unlink(missing_ok=True)
         self._unsaved_rows = 0
         self._lasting = Lasting({}, scanning.Span())
-        self._under_way: list[Interruption] = []
         self._portions_at_once = max(memory_mb // loading.PORTION_MB, 1)
         self._connection = duckdb.connect(config=schema.engine_settings(memory_mb, threads, f"{path}.tmp"))
         try:
             schema.attach(self._connection, path, _CATALOG)
             self._connection.execute(f"USE {_CATALOG}")
+            self._readers = Readers(self._connection, _CATALOG)
             os.chmod(path, 0o600)
             [(self._threads,)] = self._connection.execute("SELECT current_setting('threads')").fetchall()
             if is_new:
@@ -259,8 +257,23 @@ class DuckDBStore:
 
     def rewrite(self, path: Path, stop: Interruption) -> None:
         """See SearchStore.rewrite."""
-        with self._cursor(stop) as cursor:
-            copying.copy(cursor, path, stop)
+        try:
+            with self._readers.cursor(stop) as cursor:
+                copying.copy(cursor, path, stop)
+            with self._readers.cursor(Interruption()) as cursor:
+                copying.let_go(cursor)
+        except BaseException as error:
+            with suppress(Unavailable, Corrupt), self._readers.cursor(Interruption()) as cursor:
+                copying.let_go(cursor)
+            if isinstance(error, GivenUp | Unsynced):  # of the new file; mostly the engine goes on with the one in use
+                raise (Unavailable if self._goes_on() else GivenUp)(str(error)) from error
+            raise
+
+    def _goes_on(self) -> bool:
+        with suppress(Unavailable, Corrupt):
+            self.rows()
+            return True
+        return False
 
     def page(
         self, filter: Filter, limit: int, after: Position | None, order: Order, head: int | None, stop: Interruption
@@ -321,13 +334,13 @@ class DuckDBStore:
         stop: Interruption,
     ) -> Exported:
         """See SearchStore.export."""
-        with self._reading(stop) as cursor:
+        with self._readers.reading(stop) as cursor:
             condition = condition_of(filter, Questions(cursor, stop, self._lasting), head=head)
             return exporting.export(cursor, condition, format, path, bom, progress, stop)
 
     def rows(self) -> int:
         """See SearchStore.rows."""
-        with self._reading(Interruption()) as cursor:
+        with self._readers.reading(Interruption()) as cursor:
             [(count,)] = cursor.execute("SELECT count(*) FROM event").fetchall()
         return int(count)
 
@@ -336,12 +349,8 @@ class DuckDBStore:
         return sum(path.stat().st_size for path in (self.path, _wal(self.path)) if path.exists())
 
     def close(self) -> None:
-        """See SearchStore.close. By itself the engine would wait for the statements under way, however long they take."""
-        end = time.monotonic() + _WITHDRAW_S
-        while (readers := tuple(self._under_way)) and time.monotonic() < end:
-            for stop in readers:
-                stop.cancel("closing")
-            time.sleep(_WITHDRAW_AGAIN_S)
+        """See SearchStore.close."""
+        self._readers.withdraw()
         self._connection.close()
 
     @contextmanager
@@ -367,34 +376,8 @@ class DuckDBStore:
 
     @contextmanager
     def _asking(self, stop: Interruption) -> Iterator[Questions]:
-        with self._reading(stop) as cursor:
+        with self._readers.reading(stop) as cursor:
             yield Questions(cursor, stop, self._lasting)
-
-    @contextmanager
-    def _reading(self, stop: Interruption) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor of its own inside one transaction, so that all answers are of one moment."""
-        with self._cursor(stop) as cursor:
-            cursor.execute("BEGIN")
-            yield cursor
-
-    @contextmanager
-    def _cursor(self, stop: Interruption) -> Iterator[duckdb.DuckDBPyConnection]:
-        self._under_way.append(stop)
-        try:
-            with self._connection.cursor() as cursor:
-                try:
-                    with stop.working(cursor.interrupt):
-                        cursor.execute(f"USE {_CATALOG}")
-                        yield cursor
-                finally:
-                    # The engine ends the process where a transaction is closed whose file it has given up.
-                    roll_back(cursor)
-        except duckdb.InterruptException as error:
-            raise stop.error() from error
-        except duckdb.Error as error:
-            raise ours(error) from error
-        finally:
-            self._under_way.remove(stop)
 
 
 def _wal(path: Path) -> Path:
