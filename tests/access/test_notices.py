@@ -105,7 +105,8 @@ def test_a_page_without_search_does_not_load_again_until_that_would_help(back: B
         (Unavailable("It needs more memory.", hint="Narrow it.", code="out_of_memory"), "It needs more memory.", False),
         (Unavailable("It took too long.", code="query_timeout"), "took too long and was stopped", False),
         (Overloaded("Search is busy."), "Search does not answer right now", False),
-        (Unavailable("Search does not answer."), "Search does not answer right now", True),
+        (Unavailable("Search failed."), "Search does not answer right now", False),
+        (Unavailable("Search opens its index.", code="rebuilding"), "Search does not answer right now", True),
     ],
 )
 def test_a_page_loads_again_by_itself_only_where_that_may_help(
@@ -120,6 +121,22 @@ def test_a_page_loads_again_by_itself_only_where_that_may_help(
     page = text_of(browser(alice))
     assert said in page
     assert ('hx-trigger="every 3s"' in page) is loads_again
+
+
+@pytest.mark.parametrize("code", ["out_of_memory", "query_timeout"])
+def test_events_are_shown_where_only_counting_is_too_much(
+    back: Back, alice: User, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """The page says why it has no chart."""
+    put(event_of(2, "inside"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise Unavailable("That is too much.", code=code)
+
+    monkeypatch.setattr(SearchClient, "overview", refuse)
+    page = text_of(browser(alice), LOG + "?range=all")
+    assert "inside" in page
+    assert "Counting all that matches" in page
 
 
 def test_a_damaged_part_of_the_log_is_said_to_be_one(damaged: Back, alice: User) -> None:

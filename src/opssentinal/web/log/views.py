@@ -27,7 +27,7 @@ from opssentinal.events.model import from_us
 from opssentinal.events.sentences import visible
 from opssentinal.ledger import reader
 from opssentinal.query import FIELDS, Cursor, cursor_time, day_start, decode_cursor, encode_cursor
-from opssentinal.search.answers import Extent, Position
+from opssentinal.search.answers import Extent, Position, Status
 from opssentinal.search.client import search
 from opssentinal.web.log import detail as event_detail
 from opssentinal.web.log.chips import chips
@@ -61,6 +61,8 @@ BARS = 60
 _FIRST_STEPS_EVENTS_MAX = 50
 _PARAMS = frozenset((*TERM_PARAMS, *RANGE_PARAMS, "tz", "cursor", "before_seq"))
 _UNKNOWN_SHOWN_MAX = 5
+# Why search does not answer, where that is the question's own doing.
+_TOO_MUCH = frozenset(("query_timeout", "out_of_memory"))
 
 
 @log_reader_required
@@ -102,8 +104,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def search_state(request: HttpRequest) -> HttpResponse:
     """Tell a page that shows the ledger whether search is back: 204 while it is not, else "load again"."""
     try:
-        status = search().status()
-        recovered = not status.rebuilding and status.error is None
+        recovered = _is_well(search().status())
     except NO_SEARCH:
         recovered = False
     return HttpResponse(headers={"HX-Refresh": "true"}) if recovered else HttpResponse(status=204)
@@ -239,7 +240,7 @@ def _found(request: HttpRequest, reading: Reading, place: Place, now: datetime) 
         after, head = Position(cursor.occurred_at_us, cursor.seq), cursor.head
     page = reading.page(place.filter, limit=PAGE_EVENTS, after=after, head=head)
     if not page.complete:
-        raise Unavailable("Search lacks the newest events, which people look for here first.")
+        raise Unavailable("Search lacks the newest events, which people look for here first.", code="rebuilding")
     context: dict[str, Any] = {
         "rows": rows(place, page.events),
         "head": page.head,
@@ -259,9 +260,9 @@ def _found(request: HttpRequest, reading: Reading, place: Place, now: datetime) 
     try:
         overview = reading.overview(place.filter, FACET_FIELDS, BARS, place.zone.key, limit=VALUES_MAX, head=page.head)
     except Unavailable as reason:
-        if reason.code != "query_timeout":
+        if reason.code not in _TOO_MUCH:
             raise
-        return context | {"uncounted": True}  # the events are found; only counting them all took too long
+        return context | {"uncounted": True}  # the events are found; only counting them all was too much
     histogram = overview.histogram
     if _ends_now(place.window, now) and (future := _future(reading, place, overview.extent, now, page.head)):
         context["future"] = future
@@ -333,7 +334,7 @@ def _without_search(
     request: HttpRequest, reading: Reading, place: Place, reason: Unavailable | Overloaded
 ) -> dict[str, Any]:
     """The newest events straight from the ledger, or for a query that asks for too much only the reason."""
-    if reason.code in ("query_timeout", "out_of_memory"):
+    if reason.code in _TOO_MUCH:
         return {"too_much": reason}
     before = request.GET.get("before_seq", "")
     context: dict[str, Any] = {"search_down": reason, "is_continued": bool(before)}
@@ -348,8 +349,13 @@ def _without_search(
         context["damage"] = damage
     if before:
         context["newest_url"] = place.url()
-    # Of a page that asked too much at once only the reader knows when to ask again.
-    context["awaits_search"] = not isinstance(reason, Overloaded)
+    # Where search is well, only the reader knows when to ask the same again.
+    context["awaits_search"] = True
     with suppress(*NO_SEARCH):  # not even that: the banner says so
-        context["search_status"] = search().status()
+        context["search_status"] = status = search().status()
+        context["awaits_search"] = reason.code == "rebuilding" or not _is_well(status)
     return context
+
+
+def _is_well(status: Status) -> bool:
+    return not status.rebuilding and status.error is None
