@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.conf import settings
 
 from opssentinal.back import Back
 from opssentinal.config import Config, load
+from opssentinal.errors import Unavailable
 from opssentinal.search.client import SearchClient
 from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import SearchStore
@@ -66,6 +67,13 @@ def store_of(back: Back) -> SearchStore:
     """The store in use; waits while it is being exchanged."""
     with back.index.reading() as store:
         return store
+
+
+def is_exchanged(back: Back, old: SearchStore) -> bool:
+    """Whether another store is in use than before, and open."""
+    with suppress(Unavailable):
+        return store_of(back) is not old
+    return False
 
 
 def is_clean(back: Back) -> bool:

@@ -22,10 +22,10 @@ from opssentinal.search.duckdb import DuckDBStore, copying
 from opssentinal.search.feed import Feed
 from opssentinal.search.index import Index, remove
 from opssentinal.search.interruption import Interruption
-from opssentinal.search.store import Corrupt
+from opssentinal.search.store import Corrupt, GivenUp
 from tests.crash import injection
 from tests.ledger.conftest import NOW_US, commit
-from tests.search.conftest import Meanwhile, is_clean, running, store_of, until
+from tests.search.conftest import Meanwhile, is_clean, is_exchanged, running, store_of, until
 from tests.search.events import bundle_of, event, many, newest_first
 from tests.search.test_feed import equals_ledger, in_ledger, indexed
 
@@ -37,15 +37,15 @@ class Paused:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.go_on = threading.Event(), threading.Event()
-        copy = copying.copy
+        finish = copying.finish
 
-        def wait(cursor: duckdb.DuckDBPyConnection, path: Path, stop: Interruption) -> None:
-            copy(cursor, path, stop)
+        def wait(cursor: duckdb.DuckDBPyConnection, position: int, stop: Interruption) -> None:
             self.begun.set()
             while not self.go_on.wait(0.02):
                 stop.check()
+            finish(cursor, position, stop)
 
-        monkeypatch.setattr(copying, "copy", wait)
+        monkeypatch.setattr(copying, "finish", wait)
 
 
 def test_search_goes_on_while_a_copy_is_written(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_what_is_pruned_while_a_copy_is_written_goes_too(config: Config, monkeyp
         equals_ledger(client)
         old = back.index.store
         copies.go_on.set()
-        until(lambda: store_of(back) is not old)
+        until(lambda: is_exchanged(back, old))
         equals_ledger(client)
         until(lambda: is_clean(back))
         equals_ledger(client)
@@ -110,7 +110,7 @@ def test_an_index_that_is_lost_while_it_is_copied_is_built_again(
         client.status()
         assert copies.begun.wait(20)
         config.search_path.unlink()
-        until(lambda: store_of(back) is not old)
+        until(lambda: is_exchanged(back, old))
         equals_ledger(client)
         until(lambda: not client.status().reindexing)
     assert sorted(path.name for path in config.data_dir.glob("search*")) == ["search.duckdb"]
@@ -154,6 +154,49 @@ def test_stopping_gives_a_copy_up(config: Config, monkeypatch: pytest.MonkeyPatc
     with running(config) as (back, client):
         equals_ledger(client)
         until(lambda: is_clean(back))
+
+
+def test_a_copy_that_cannot_be_read_says_nothing_of_the_index(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damage of what was just written leaves the file in use as it is; damage met while copying that one is its own."""
+
+    def fail(*_: object) -> None:
+        raise duckdb.IOException('IO Error: Could not read from file "search.duckdb.rewritten": Input/output error')
+
+    commit([event(n) for n in range(512)], NOW_US)
+    commit(many(40), NOW_US + 10_000_000)
+    with running(config) as (back, client):
+        equals_ledger(client)
+        store = store_of(back)
+        with monkeypatch.context() as patching:
+            patching.setattr(copying, "finish", fail)
+            prune(NOW_US + 1)
+            equals_ledger(client)
+            until(lambda: not back.feed.successor.is_made)
+        equals_ledger(client)
+        assert store_of(back) is store
+        with monkeypatch.context() as patching:
+            patching.setattr(copying, "fill", fail)
+            patching.setattr(back.feed.successor, "_copy_at", 0.0)
+            until(lambda: is_exchanged(back, store))
+        equals_ledger(client)
+
+
+def test_damage_is_not_forgotten_for_what_follows_from_it(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever hears that the engine has given the file up, after somebody met damage in it, does not have it opened again."""
+    commit(many(5), NOW_US)
+    with running(config) as (back, client):
+        equals_ledger(client)
+        store = store_of(back)
+        back.feed.report(store, GivenUp("nothing more is done with it"))
+        until(lambda: is_exchanged(back, store))
+        assert "thrown away" not in caplog.text
+        equals_ledger(client)
+        again = store_of(back)
+        back.feed.report(again, Corrupt("a block of it"))
+        back.feed.report(again, GivenUp("nothing more is done with it"))
+        until(lambda: is_exchanged(back, again))
+        assert "thrown away and built again from the ledger: a block of it" in caplog.text
+        equals_ledger(client)
 
 
 def test_a_copy_that_is_given_up_at_any_moment(tmp_path: Path) -> None:
@@ -245,10 +288,12 @@ def test_a_rewrite_that_fails_leaves_the_index_in_use(
             with _question_under_way(back, lambda: failed() > 0):
                 prune(NOW_US + 1)
                 until(lambda: failed() > 0)
+            if calls != "pwrite64":  # after a failed fsync the engine gives up both files
+                until(lambda: is_exchanged(back, store))
+            in_use = store_of(back)
             until(lambda: not client.status().reindexing and back.feed.error is None)
-            assert (store_of(back) is store) == (calls == "pwrite64"), (
-                "after a failed fsync the engine gives up both files"
-            )
+            assert store_of(back) is in_use
+            assert (in_use is store) == (calls == "pwrite64")
             for _ in range(3):
                 page = client.page(Filter())
                 assert page.complete

@@ -61,7 +61,7 @@ def requeue_interrupted(now: datetime | None = None) -> int:
     requeued = 0
     for export in Export.objects.filter(status=Export.Status.RUNNING, server=this_server()):
         if export.attempts >= ATTEMPTS_MAX:
-            _fail(export, f"The server stopped {export.attempts} times while making this export.", now or utc_now())
+            _fail(export, f"The file could not be finished in {export.attempts} attempts.", now or utc_now())
         else:
             requeued += _move(export, Export.Status.RUNNING, status=Export.Status.QUEUED, rows_done=0)
     return requeued

@@ -83,7 +83,8 @@ class Feed:
     def report(self, store: SearchStore, damage: Corrupt | GivenUp) -> None:
         """Somebody met damage while reading a store: it is thrown away or opened again at the next turn, if it is in use then."""
         with self._changed:
-            self._damage = store, damage
+            if isinstance(damage, Corrupt) or self._damage is None or self._damage[0] is not store:
+                self._damage = store, damage
             self._asked += 1
             self._changed.notify_all()
 
@@ -122,7 +123,8 @@ class Feed:
             pause_s = GATHER_S
             try:
                 self._index.open()
-                self._meet_damage()
+                if (damage := self._reported(self._index.store)) is not None:
+                    raise damage
                 self.successor.put_in_place()
                 self._follow()
                 self._reached = self._index.store.position
@@ -140,19 +142,24 @@ class Feed:
                 self._tell(str(error) or type(error).__name__)
                 connection.close()
                 if isinstance(error, GivenUp):
-                    self._index.close(_LET_GO_S)
+                    self._let_go()
                 pause_s = backoff.next_s()
             self._rest(ticket, pause_s)
         with suppress(OpsSentinalError, Corrupt):  # what waits is brought again by the next start
             self._index.store.ingest([])
         connection.close()
 
-    def _meet_damage(self) -> None:
-        """Raise the damage that was reported, unless it was met in a store that is not in use any more."""
+    def _reported(self, store: SearchStore | None) -> Corrupt | GivenUp | None:
+        """What was reported of a store, which is forgotten with it; None where it was of one that is not in use any more."""
         with self._changed:
             reported, self._damage = self._damage, None
-        if reported is not None and reported[0] is self._index.store:
-            raise reported[1]
+        return reported[1] if reported is not None and reported[0] is store else None
+
+    def _let_go(self) -> None:
+        """Close what the engine has given up; the next turn opens it again, unless a reader says that it is damaged."""
+        damage = self._reported(self._index.close(_LET_GO_S))
+        if isinstance(damage, Corrupt):
+            self._throw_away(damage)
 
     def _tell(self, error: str | None) -> None:
         """Say why the index cannot be fed, or that it can."""

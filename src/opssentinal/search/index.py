@@ -110,15 +110,17 @@ class Index:
                 self._is_exchanging = False
                 self._changed.notify_all()
 
-    def close(self, patience_s: float = 0.0) -> None:
-        """Close the store; questions still under way after `patience_s` end. `open` opens it again."""
+    def close(self, patience_s: float = 0.0) -> SearchStore | None:
+        """Close the store and return it; questions still under way after `patience_s` end. `open` opens it again."""
         with self._changed:
+            store = self._store
             self._is_exchanging = True
             try:
                 self._changed.wait_for(lambda: self._readers == 0, timeout=patience_s)
-                if self._store is not None:
-                    self._store.close()
+                if store is not None:
+                    store.close()
                     self._store = None
+                return store
             finally:
                 self._is_exchanging = False
                 self._changed.notify_all()

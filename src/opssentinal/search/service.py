@@ -25,7 +25,7 @@ from opssentinal.search.answers import Page, Status
 from opssentinal.search.feed import Feed
 from opssentinal.search.index import Index
 from opssentinal.search.interruption import Interruption
-from opssentinal.search.store import Corrupt, SearchStore
+from opssentinal.search.store import Corrupt, GivenUp, SearchStore
 
 _log = logging.getLogger(__name__)
 
@@ -218,7 +218,7 @@ class SearchService:
         with self._index.reading() as store:
             try:
                 yield store
-            except Corrupt as damage:
+            except (Corrupt, GivenUp) as damage:
                 self._feed.report(store, damage)
                 raise
 

@@ -100,7 +100,7 @@ class Successor:
             with self._instead_of_a_copy(stop):
                 self._fill(made, progress, stop)
                 self._hand_over(made, stop)
-        except (Corrupt, OSError) as error:  # of the new file: nothing is wrong with the one in use
+        except (Corrupt, GivenUp, OSError) as error:  # of the new file: nothing is wrong with the one in use
             raise _unwritten(str(error)) from error
         finally:
             with suppress(OSError):  # what is left of it is removed by the next start, and before the next one is built

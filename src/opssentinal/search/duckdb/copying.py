@@ -12,10 +12,10 @@ from opssentinal.search.interruption import Interruption
 _CATALOG = "rewritten"
 
 
-def copy(cursor: duckdb.DuckDBPyConnection, path: Path, stop: Interruption) -> None:
-    """Write what is in the index at one moment into a new file at `path`. The cursor is not inside a transaction.
+def fill(cursor: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Write what is in the index at one moment into a new file at `path`; return its position.
 
-    The file stays open until `let_go`, also after an error.
+    The cursor is not inside a transaction. The file stays open until `let_go`, also after an error.
     """
     schema.attach(cursor, path, _CATALOG)
     schema.create(cursor, _CATALOG)
@@ -26,6 +26,11 @@ def copy(cursor: duckdb.DuckDBPyConnection, path: Path, stop: Interruption) -> N
     # They stay in the order of the table, which is that of seq.
     cursor.execute(f"INSERT INTO {_CATALOG}.event SELECT * FROM event")
     cursor.execute("COMMIT")
+    return int(position)
+
+
+def finish(cursor: duckdb.DuckDBPyConnection, position: int, stop: Interruption) -> None:
+    """Describe what is in the copy, and write its log into it. Nothing is read but what was just written."""
     stop.check()
     segments.describe(cursor, position, _CATALOG)
     cursor.execute(f"CHECKPOINT {_CATALOG}")

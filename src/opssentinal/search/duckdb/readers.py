@@ -38,6 +38,9 @@ class Readers:
         """A cursor that `stop` interrupts. Raises the errors of the contract in place of the engine's."""
         self._under_way.append(stop)
         try:
+            if self._is_closing:
+                stop.cancel("closing")
+                raise stop.error()
             with self._connection.cursor() as cursor:
                 try:
                     with stop.working(cursor.interrupt):
@@ -47,9 +50,7 @@ class Readers:
                     # The engine ends the process where a transaction is closed whose file it has given up.
                     roll_back(cursor)
         except duckdb.Error as error:
-            if self._is_closing:  # who came too late to be told
-                stop.cancel("closing")
-            if self._is_closing or isinstance(error, duckdb.InterruptException):
+            if isinstance(error, duckdb.InterruptException):
                 raise stop.error() from error
             raise ours(error) from error
         finally:

@@ -212,11 +212,16 @@ class DuckDBStore:
         if rows < _LARGE_BATCH_ROWS or self._threads == 1:
             yield
             return
-        self._connection.execute("SET threads = 1")
+        try:
+            self._connection.execute("SET threads = 1")
+        except duckdb.Error as error:
+            raise ours(error) from error
         try:
             yield
         finally:
-            self._connection.execute(f"SET threads = {self._threads:d}")
+            # Refused only by an engine that has given up: what went wrong before says why, and must not be lost for this.
+            with suppress(duckdb.Error):
+                self._connection.execute(f"SET threads = {self._threads:d}")
 
     def _checkpoint(self) -> None:
         """Write what is in the log to the file. The engine may refuse for as long as a question goes on, and the next batch tries
@@ -257,15 +262,19 @@ class DuckDBStore:
 
     def rewrite(self, path: Path, stop: Interruption) -> None:
         """See SearchStore.rewrite."""
+        is_read = False
         try:
             with self._readers.cursor(stop) as cursor:
-                copying.copy(cursor, path, stop)
+                position = copying.fill(cursor, path)
+                is_read = True
+                copying.finish(cursor, position, stop)
             with self._readers.cursor(Interruption()) as cursor:
                 copying.let_go(cursor)
         except BaseException as error:
             with suppress(Unavailable, Corrupt), self._readers.cursor(Interruption()) as cursor:
                 copying.let_go(cursor)
-            if isinstance(error, GivenUp | Unsynced):  # of the new file; mostly the engine goes on with the one in use
+            if isinstance(error, GivenUp | Unsynced) or (is_read and isinstance(error, Corrupt)):
+                # Of the new file; mostly the engine goes on with the one in use.
                 raise (Unavailable if self._goes_on() else GivenUp)(str(error)) from error
             raise
 
