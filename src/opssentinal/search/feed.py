@@ -132,18 +132,12 @@ class Feed:
                     pause_s = GATHER_FAST_S
                 self._tell(None)
                 backoff.reset()
-            except Corrupt as reason:
-                self._throw_away(reason)
-                continue
             except Exception as error:  # noqa: BLE001
                 # Whatever it is, it is not lost: it is in the status, answers say that they are incomplete, and the next
-                # turn tries again.
-                _log.warning("Search cannot be fed: %s", error, exc_info=not isinstance(error, Unavailable))
-                self._tell(str(error) or type(error).__name__)
+                # turn tries again. This one was nobody's.
                 connection.close()
-                if isinstance(error, GivenUp):
-                    self._let_go()
-                pause_s = backoff.next_s()
+                self._heal(error)
+                ticket, pause_s = self._served, backoff.next_s()
             self._rest(ticket, pause_s)
         with suppress(OpsSentinalError, Corrupt):  # what waits is brought again by the next start
             self._index.store.ingest([])
@@ -155,11 +149,20 @@ class Feed:
             reported, self._damage = self._damage, None
         return reported[1] if reported is not None and reported[0] is store else None
 
-    def _let_go(self) -> None:
-        """Close what the engine has given up; the next turn opens it again, unless a reader says that it is damaged."""
-        damage = self._reported(self._index.close(_LET_GO_S))
-        if isinstance(damage, Corrupt):
-            self._throw_away(damage)
+    def _heal(self, error: Exception) -> None:
+        """Begin a damaged index anew; close what the engine has given up, for the next turn to open it again."""
+        try:
+            damage: Exception | None = error
+            if isinstance(error, GivenUp):  # where a reader has met damage too, that counts
+                damage = self._reported(self._index.close(_LET_GO_S))
+            if isinstance(damage, Corrupt):
+                self._index.discard(damage)
+                return
+            _log.warning("Search cannot be fed: %s", error, exc_info=not isinstance(error, Unavailable))
+        except Exception as failed:  # noqa: BLE001
+            _log.error("The search index cannot be begun anew: %s", failed)
+            error = failed
+        self._tell(str(error) or type(error).__name__)
 
     def _tell(self, error: str | None) -> None:
         """Say why the index cannot be fed, or that it can."""
@@ -175,15 +178,6 @@ class Feed:
                 self._served = served
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._stopping or (self._asked > served and not failed), timeout=pause_s)
-
-    def _throw_away(self, reason: Corrupt) -> None:
-        try:
-            self._index.discard(reason)
-        except (OpsSentinalError, OSError, Corrupt) as error:
-            _log.error("The search index cannot be begun anew: %s", error)
-            self._tell(str(error) or type(error).__name__)
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping, timeout=1.0)
 
     def _follow(self) -> None:
         """One turn: forget what was pruned, and bring what is new."""

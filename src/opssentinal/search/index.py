@@ -36,7 +36,7 @@ class Index:
     def store(self) -> SearchStore:
         """The store, for its one writer. Raises Unavailable where it is not open."""
         if self._store is None:
-            raise Unavailable("The search index is not open yet.")
+            raise _closed()
         return self._store
 
     def open(self) -> None:
@@ -68,7 +68,7 @@ class Index:
         """Hold the store for questions; waits while it is being exchanged, which takes moments."""
         with self._changed:
             if not self._changed.wait_for(lambda: not self._is_exchanging, timeout=10) or self._store is None:
-                raise Unavailable("The search index is not open yet.")
+                raise _closed()
             self._readers += 1
             store = self._store
         try:
@@ -82,9 +82,7 @@ class Index:
         """Throw the index away and begin anew: it is damaged or not of this ledger. Questions under way fail."""
         _log.warning("The search index is thrown away and built again from the ledger: %s", reason)
         with self._changed:
-            if self._store is not None:
-                self._store.close()
-                self._store = None
+            self._close()
             remove(self.path)
             self._use()
 
@@ -99,9 +97,7 @@ class Index:
             try:
                 if not self._changed.wait_for(lambda: self._readers == 0, timeout=patience_s):
                     return False
-                if self._store is not None:
-                    self._store.close()
-                    self._store = None
+                self._close()
                 _log_of(self.path).unlink(missing_ok=True)  # it belongs to the old file
                 made.replace(self.path)
                 self._use()
@@ -113,17 +109,23 @@ class Index:
     def close(self, patience_s: float = 0.0) -> SearchStore | None:
         """Close the store and return it; questions still under way after `patience_s` end. `open` opens it again."""
         with self._changed:
-            store = self._store
             self._is_exchanging = True
             try:
                 self._changed.wait_for(lambda: self._readers == 0, timeout=patience_s)
-                if store is not None:
-                    store.close()
-                    self._store = None
-                return store
+                return self._close()
             finally:
                 self._is_exchanging = False
                 self._changed.notify_all()
+
+    def _close(self) -> SearchStore | None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+        return store
+
+
+def _closed() -> Unavailable:
+    return Unavailable("The search index is not open yet.", hint="Ask again in a moment.", code="rebuilding")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ _DAMAGE_WORDS = (
     "wal file",
     "storage version",
     "serializ",
+    "fsync",
 )
 
 

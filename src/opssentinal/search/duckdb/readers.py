@@ -50,9 +50,11 @@ class Readers:
                     # The engine ends the process where a transaction is closed whose file it has given up.
                     roll_back(cursor)
         except duckdb.Error as error:
-            if isinstance(error, duckdb.InterruptException):
-                raise stop.error() from error
-            raise ours(error) from error
+            if self._is_closing and isinstance(error, duckdb.ConnectionException | duckdb.InvalidInputException):
+                stop.cancel("closing")  # who was not heard of, and lost the connection
+            elif not isinstance(error, duckdb.InterruptException):
+                raise ours(error) from error
+            raise stop.error() from error
         finally:
             self._under_way.remove(stop)
 

@@ -360,6 +360,9 @@ class DuckDBStore:
     def close(self) -> None:
         """See SearchStore.close."""
         self._readers.withdraw()
+        roll_back(
+            self._connection
+        )  # the engine may end the process where a transaction is closed whose file it has given up
         self._connection.close()
 
     @contextmanager
