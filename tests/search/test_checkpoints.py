@@ -20,7 +20,7 @@ from opssentinal.search.interruption import Interruption
 from opssentinal.search.store import Corrupt, GivenUp
 from tests.crash import injection
 from tests.ledger.conftest import commit
-from tests.search.conftest import Meanwhile, running
+from tests.search.conftest import Meanwhile, running, until
 from tests.search.events import bundle_of, many
 
 _BATCH = 200
@@ -125,6 +125,25 @@ def test_a_file_that_cannot_be_written(config: Config, monkeypatch: pytest.Monke
         commit(many(_BATCH, 4))
         assert client.extent(Filter()).count == 10 + 3 * _BATCH
     assert not config.search_path.with_name(config.search_path.name + ".wal").exists(), "it could be written"
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_file_of_which_nobody_knows_what_is_on_the_disk(
+    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After an fsync that failed while the log was written into it, it is built again: opening it again would hide what is lost."""
+    injection.require()
+    monkeypatch.setattr(engine, "_CHECKPOINT_ROWS", _BATCH)
+    with running(config) as (back, client):
+        commit(many(10))
+        assert client.extent(Filter()).count == 10
+        with injection.failing(os.getpid(), "fsync,fdatasync", "EIO", "1+", config.search_path, follow=True) as failed:
+            commit(many(_BATCH, 2))
+            back.feed.catch_up(10)
+            assert failed()
+        until(lambda: back.feed.catch_up(10) is not None)
+        assert client.extent(Filter()).count == 10 + _BATCH
+        assert "The search index is thrown away and built again" in caplog.text
 
 
 def test_a_file_that_cannot_be_written_beside_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,15 @@ from tests.search.test_feed import equals_ledger, in_ledger, indexed
 pytestmark = pytest.mark.usefixtures("ledger")
 
 
+SECRET = "Zacharias-Quarrington"
+
+
+def record_secrets() -> None:
+    """512 events that `prune(NOW_US + 1)` takes, each with the secret, and 100 others."""
+    commit([event(at, message=f"{SECRET} {at}" * 20) for at in range(512)], NOW_US)
+    commit(many(100), NOW_US + 10_000_000)
+
+
 class Paused:
     """Copies are written, and then wait until they may come to their end."""
 
@@ -51,9 +60,7 @@ class Paused:
 def test_search_goes_on_while_a_copy_is_written(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what comes meanwhile is found at once, and is there when the copy is in use, which has none of the bytes."""
     copies = Paused(monkeypatch)
-    secret = "Zacharias-Quarrington"
-    commit([event(at, message=f"{secret} {at}" * 20) for at in range(512)], NOW_US)
-    commit(many(100), NOW_US + 10_000_000)
+    record_secrets()
     with running(config) as (back, client):
         equals_ledger(client)
         old = back.index.store
@@ -70,7 +77,7 @@ def test_search_goes_on_while_a_copy_is_written(config: Config, monkeypatch: pyt
         until(lambda: not client.status().reindexing)
         assert back.index.store is not old
         equals_ledger(client)
-    assert secret.encode() not in config.search_path.read_bytes()
+    assert SECRET.encode() not in config.search_path.read_bytes()
     assert sorted(path.name for path in config.data_dir.glob("search*")) == ["search.duckdb"]
 
 
@@ -119,9 +126,7 @@ def test_an_index_that_is_lost_while_it_is_copied_is_built_again(
 def test_a_copy_gives_way_to_an_index_built_again(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody who has asked for that is sent away, and it has none of the bytes either; of two only one is built."""
     copies = Paused(monkeypatch)
-    secret = "Zacharias-Quarrington"
-    commit([event(at, message=f"{secret} {at}" * 20) for at in range(512)], NOW_US)
-    commit(many(100), NOW_US + 10_000_000)
+    record_secrets()
     with running(config) as (back, client):
         equals_ledger(client)
         prune(NOW_US + 1)
@@ -135,7 +140,7 @@ def test_a_copy_gives_way_to_an_index_built_again(config: Config, monkeypatch: p
         client.reindex(again)
         assert is_clean(back)
         equals_ledger(client)
-    assert secret.encode() not in config.search_path.read_bytes()
+    assert SECRET.encode() not in config.search_path.read_bytes()
     assert sorted(path.name for path in config.data_dir.glob("search*")) == ["search.duckdb"]
 
 
@@ -400,9 +405,7 @@ def test_stopping_leaves_no_index_half_exchanged(config: Config) -> None:
 
 def test_pruned_bytes_go_although_the_index_is_built_again(config: Config) -> None:
     """A copy that waits until it can be used gives way to the index built again; neither is lost or left."""
-    secret = "Zacharias-Quarrington"
-    commit([event(at, message=f"{secret} {at}" * 20) for at in range(512)], NOW_US)
-    commit(many(100), NOW_US + 10_000_000)
+    record_secrets()
     with running(config) as (back, client):
         assert client.extent(Filter()).count == 612
         thread = threading.Thread(target=client.reindex)
@@ -414,7 +417,7 @@ def test_pruned_bytes_go_although_the_index_is_built_again(config: Config) -> No
         thread.join(30)
         assert not thread.is_alive()
         equals_ledger(client)
-    assert secret.encode() not in config.search_path.read_bytes()
+    assert SECRET.encode() not in config.search_path.read_bytes()
     assert sorted(path.name for path in config.data_dir.glob("search*")) == ["search.duckdb"]
 
 
